@@ -1,0 +1,1 @@
+"""The typed settings: what may be asked of a run. No torch, no Hydra."""

@@ -1,0 +1,66 @@
+"""What every group of settings shares: frozen, strict, and closed to unknown keys."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+
+class Settings(BaseModel):
+    """A group of settings: no unknown key, no silent conversion, no change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A length of training: steps, epochs or a share of the whole.
+
+    >>> Span.parse("10%").steps(total=500, per_epoch=50), Span.parse("2epochs").steps(total=500, per_epoch=50)
+    (50, 100)
+    >>> str(Span.parse(7)), Span.parse("1epoch").unit
+    ('7steps', 'epochs')
+    """
+
+    amount: float
+    unit: Literal["steps", "epochs", "%"]
+
+    @classmethod
+    def parse(cls, value: Any) -> Span:
+        """Read `500`, `500steps`, `3epochs` or `10%`; a ValueError says what was wanted."""
+        if isinstance(value, Span):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(steps?|epochs?|%)?", str(value)) if not isinstance(value, bool) else None
+        if match is None:
+            raise ValueError("must be a length such as 500steps, 3epochs or 10%")
+        amount, unit = float(match[1]), match[2] or "steps"
+        if unit.startswith("step") and amount != int(amount):
+            raise ValueError("must be a whole number of steps")
+        if unit == "%" and amount > 100:
+            raise ValueError("must be at most 100%")
+        return cls(amount, "%" if unit == "%" else "epochs" if unit.startswith("epoch") else "steps")
+
+    def steps(self, *, total: int, per_epoch: int) -> int:
+        """The length in optimizer steps, for a run of `total` steps with `per_epoch` steps an epoch."""
+        scale = {"steps": 1.0, "epochs": float(per_epoch), "%": total / 100}[self.unit]
+        return round(self.amount * scale)
+
+    def __str__(self) -> str:
+        return f"{self.amount:g}{self.unit}"
+
+
+SpanField = Annotated[
+    Span,
+    BeforeValidator(Span.parse),
+    PlainSerializer(str),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)? ?(steps?|epochs?|%)?$"}]}),
+]
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, lt=1)]  # a rate that may not reach 1
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Width = Annotated[int, Field(ge=1)]

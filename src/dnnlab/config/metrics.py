@@ -1,0 +1,21 @@
+"""What is measured, beside the loss."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from dnnlab.config.base import Settings
+
+MetricKind = Literal[
+    "accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "log_loss", "calibration_error",
+    "mse", "rmse", "mae", "r2",
+]  # fmt: skip
+
+
+class Metrics(Settings):
+    """Which figures are taken, by name; the task gives sensible defaults."""
+
+    epoch: list[MetricKind] | Literal["auto"] = "auto"
+    """Figures at each validation; auto: accuracy for classes, rmse for numbers."""
+    final: list[MetricKind] | Literal["auto"] = "auto"
+    """Figures at the end, for every part of the data; auto: all that fit the task and the loss."""
