@@ -1,0 +1,200 @@
+"""Backpropagation, written out: the forward and the backward pass of a plain stack, as the textbook spells them.
+
+For layers l = 1 … L, a batch x: (B, D), weights W_l: (H_l, H_(l-1)) and biases b_l: (H_l,)
+
+    forward     h_0 = x;   z_l = h_(l-1) W_lᵀ + b_l;   h_l = f_l(z_l) · mask_l
+    backward    dh_L = d loss / d scores
+                dz_l = dh_l · mask_l · f_l'(z_l)
+                dW_l = dz_lᵀ h_(l-1);   db_l = Σ over rows of dz_l;   dh_(l-1) = dz_l W_l
+
+(Rumelhart, Hinton and Williams 1986.) Every product writes into a buffer that was made once, and dW and db are views of the flat
+gradient, so that a step makes no tensor but the loss's own. What a stack holds beside linear layers, activations, keyed dropout and
+input noise is left to autograd: `Autograd` answers the same call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from dnnlab.activations import Written, written
+from dnnlab.flat import FlatParameters
+from dnnlab.layers import KeyedDropout, KeyedNoise
+from dnnlab.losses import Loss
+
+Gradients = Callable[[Tensor, Tensor, Tensor], None]
+"""Fills the flat gradient with that of the batch's mean loss, and writes this loss: (x: (B, D), target: (B, …), loss: ()) -> None."""
+
+
+@dataclass
+class _Layer:
+    """One linear layer with what follows it, and the buffers of a batch of B rows."""
+
+    linear: nn.Linear
+    shape: Written | None = None  # None: the layer is linear
+    dropout: KeyedDropout | None = None
+    weight: Tensor = field(init=False)  # W
+    weight_t: Tensor = field(init=False)  # Wᵀ
+    bias: Tensor | None = field(init=False)
+    weight_grad: Tensor = field(init=False)
+    bias_grad: Tensor | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        weight, bias = self.linear.weight, self.linear.bias
+        assert weight.grad is not None  # FlatParameters has given every parameter its view
+        self.weight = weight.detach()
+        self.weight_t = self.weight.t()
+        self.weight_grad = weight.grad
+        self.bias = None if bias is None else bias.detach()
+        self.bias_grad = None if bias is None else bias.grad
+
+
+class _Buffers:
+    """The tensors of one layer for batches of one size, used again at every step."""
+
+    def __init__(self, layer: _Layer, rows: int) -> None:
+        new = layer.weight.new_empty
+        width, inputs = layer.weight.shape
+        self.z, self.bent, self.h = new(rows, width), new(rows, width), new(rows, width)
+        self.dz, self.dh = new(rows, width), new(rows, inputs)
+        self.dz_t = self.dz.t()
+
+
+class WrittenOut:
+    """Gradients of a plain stack, spelled out. Call it in training mode only; it draws the same noise as the modules would."""
+
+    def __init__(self, front: list[KeyedNoise | KeyedDropout], layers: list[_Layer], loss: Loss) -> None:
+        self.front = front
+        self.layers = layers
+        self.loss = loss
+        self._buffers: dict[int, tuple[list[_Buffers], Tensor, Tensor]] = {}
+
+    def __call__(self, x: Tensor, target: Tensor, loss: Tensor) -> None:
+        """x: (B, D), target: (B, …), loss: () -> None; see `Gradients`."""
+        rows = x.shape[0]
+        if rows not in self._buffers:
+            ones = x.new_ones(rows)
+            self._buffers[rows] = ([_Buffers(layer, rows) for layer in self.layers], ones, ones.new_tensor(1.0 / rows))
+        buffers, ones, share = self._buffers[rows]
+        inputs, masks = self._forward(x, buffers)
+        self._backward(inputs, masks, target, loss, buffers, ones, share)
+
+    def _forward(self, x: Tensor, buffers: list[_Buffers]) -> tuple[list[Tensor], list[Tensor | None]]:
+        """-> the inputs of every layer with the scores behind them, and the dropout masks."""
+        h = x
+        for module in self.front:
+            h = h + module.draw(h) if isinstance(module, KeyedNoise) else h * module.mask(h)
+        inputs, masks = [h], []
+        for layer, b in zip(self.layers, buffers, strict=True):
+            h = torch.mm(h, layer.weight_t, out=b.z) if layer.bias is None else torch.addmm(layer.bias, h, layer.weight_t, out=b.z)
+            if layer.shape is not None:
+                h = layer.shape.forward(h, b.bent)
+            mask = None if layer.dropout is None else layer.dropout.mask(h)
+            if mask is not None:
+                h = torch.mul(h, mask, out=b.h)
+            masks.append(mask)
+            inputs.append(h)
+        return inputs, masks
+
+    def _backward(
+        self,
+        inputs: list[Tensor],
+        masks: list[Tensor | None],
+        target: Tensor,
+        loss: Tensor,
+        buffers: list[_Buffers],
+        ones: Tensor,
+        share: Tensor,
+    ) -> None:
+        scores = inputs[-1]
+        rows, weight = self.loss.rows(scores, target), self.loss.weight(target)
+        if weight is None:
+            torch.mean(rows, 0, out=loss)
+        else:
+            share = weight.sum().reciprocal_()
+            torch.mul(rows.sum(), share, out=loss)
+        dh = self.loss.slope(scores, target).mul_(share)
+        for index in range(len(self.layers) - 1, -1, -1):
+            layer, b, mask = self.layers[index], buffers[index], masks[index]
+            if mask is not None:
+                dh.mul_(mask)
+            dz, dz_t = dh, None
+            if layer.shape is not None:
+                dz = layer.shape.backward(dh, b.z, b.bent, b.dz)
+                dz_t = b.dz_t if dz is b.dz else None
+            dz_t = dz.t() if dz_t is None else dz_t
+            torch.mm(dz_t, inputs[index], out=layer.weight_grad)
+            if layer.bias_grad is not None:
+                torch.mv(dz_t, ones, out=layer.bias_grad)
+            if index:
+                dh = torch.mm(dz, layer.weight, out=b.dh)
+
+
+class Autograd:
+    """The same gradients for any network and loss, by torch's autograd; with autocast and in slices of a batch by choice."""
+
+    def __init__(
+        self,
+        network: Callable[[Tensor], Tensor],
+        loss: Loss,
+        flat: FlatParameters,
+        *,
+        slices: int = 1,
+        autocast: AbstractContextManager[object] | None = None,
+        scale: Callable[[Tensor], Tensor] = lambda loss: loss,
+    ) -> None:
+        """slices: parts of a batch that are passed one after the other; scale: what fp16 multiplies the loss with."""
+        self.network = network
+        self.loss = loss
+        self.flat = flat
+        self.slices = slices
+        self.autocast = nullcontext() if autocast is None else autocast
+        self.scale = scale
+
+    def __call__(self, x: Tensor, target: Tensor, loss: Tensor) -> None:
+        """x: (B, D), target: (B, …), loss: () -> None; see `Gradients`."""
+        self.flat.grad.zero_()
+        loss.zero_()
+        for part, wanted, share in self._parts(x, target):
+            with torch.enable_grad():
+                with self.autocast:
+                    scores = self.network(part)
+                value = self.loss.mean(scores.to(x.dtype), wanted) * share
+                self.scale(value).backward()  # type: ignore[no-untyped-call]
+            loss.add_(value.detach())
+
+    def _parts(self, x: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor | float]]:
+        """The slices of a batch, each with its share of the batch's mean."""
+        if self.slices == 1:
+            yield x, target, 1.0
+            return
+        weight = self.loss.weight(target)
+        weight = x.new_ones(x.shape[0]) if weight is None else weight
+        size = -(-x.shape[0] // self.slices)
+        for part, wanted, weights in zip(*(torch.split(whole, size) for whole in (x, target, weight)), strict=True):
+            yield part, wanted, weights.sum() / weight.sum()
+
+
+def written_out(network: nn.Module, loss: Loss) -> WrittenOut | None:
+    """The written-out gradients of a network, or None where it holds something that only autograd covers."""
+    modules = [module for module in network.modules() if not isinstance(module, nn.Sequential)]
+    if not loss.written or not isinstance(network, nn.Sequential):
+        return None
+    front: list[KeyedNoise | KeyedDropout] = []
+    layers: list[_Layer] = []
+    for module in modules:
+        if isinstance(module, nn.Linear):
+            layers.append(_Layer(module))
+        elif not layers and isinstance(module, KeyedNoise | KeyedDropout):
+            front.append(module)
+        elif layers and isinstance(module, KeyedDropout) and layers[-1].dropout is None:
+            layers[-1].dropout = module
+        elif layers and layers[-1].shape is None and layers[-1].dropout is None and (shape := written(module)) is not None:
+            layers[-1].shape = shape
+        else:
+            return None
+    return WrittenOut(front, layers, loss) if layers else None

@@ -1,0 +1,64 @@
+"""When to keep a state, and when to stop: folds over the trainer's records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf, isnan
+
+from dnnlab.records import Epoch
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best value of the monitored metric so far; a value that is not a number is never best.
+
+    >>> best = Best("valid/loss", "min").after(0.5, epoch=1).after(float("nan"), epoch=2).after(0.7, epoch=3)
+    >>> best.value, best.epoch, best.waited, best.nans
+    (0.5, 1, 2, 1)
+    """
+
+    monitor: str
+    mode: str  # "min" or "max"
+    min_delta: float = 0.0  # smaller changes are no improvement
+    value: float = inf  # in the metric's own sign only once something was seen
+    epoch: int = 0  # 0: nothing seen yet
+    waited: int = 0  # validations since the best
+    nans: int = 0  # validations whose value was not a number
+
+    def improves(self, value: float) -> bool:
+        """Whether a value is better than the best so far."""
+        if isnan(value):
+            return False
+        if self.epoch == 0:
+            return True
+        gain = self.value - value if self.mode == "min" else value - self.value
+        return gain > self.min_delta
+
+    def after(self, value: float, epoch: int) -> Best:
+        """The state after one more validation."""
+        if self.improves(value):
+            return replace(self, value=value, epoch=epoch, waited=0)
+        return replace(self, waited=self.waited + 1, nans=self.nans + isnan(value))
+
+
+@dataclass(frozen=True)
+class Stopper:
+    """Early stopping by patience, and stopping at a value that was asked for."""
+
+    patience: int | None = None  # validations without improvement
+    metric: str | None = None
+    value: float = 0.0
+    mode: str = "max"
+
+    def reason(self, record: Epoch, best: Best) -> str:
+        """Why training is to stop after this record, or ''.
+
+        >>> Stopper(metric="train/accuracy", value=1.0).reason(Epoch(3, 12, True, {"train/accuracy": 1.0}), Best("valid/loss", "min"))
+        'train/accuracy reached 1 (1 was asked for)'
+        """
+        if self.patience is not None and best.waited >= self.patience:
+            return f"{best.monitor} has not improved for {best.waited} validations; its best was {best.value:.6g} in epoch {best.epoch}"
+        reached = record.metrics.get(self.metric) if self.metric is not None else None
+        if reached is not None and (reached >= self.value if self.mode == "max" else reached <= self.value):
+            return f"{self.metric} reached {reached:.6g} ({self.value:g} was asked for)"
+        return ""
