@@ -65,7 +65,7 @@ class Polynomial(Scheduler):
     power: Positive = 1.0
     """1 is a line."""
     end: Fraction = 0.0
-    """Factor at the last step."""
+    """Factor that is reached when training ends."""
 
 
 class InverseSqrt(Scheduler):
@@ -83,7 +83,7 @@ class Cosine(Scheduler):
     kind: Literal["cosine"]
     """Half a cosine from 1 to end."""
     end: Fraction = 0.0
-    """Factor at the last step."""
+    """Factor that is reached when training ends."""
 
 
 class CosineRestarts(Scheduler):
@@ -120,7 +120,7 @@ class WarmupCosine(Scheduler):
     warmup: SpanField = Span(5, "%")
     """Linear rise from (almost) zero to the full rate at the beginning: 500steps, 3epochs or 5%."""
     end: Fraction = 0.0
-    """Factor at the last step."""
+    """Factor that is reached when training ends."""
 
 
 class WarmupStableDecay(Scheduler):
@@ -133,7 +133,7 @@ class WarmupStableDecay(Scheduler):
     decay: SpanField = Span(20, "%")
     """Length of the fall at the end."""
     end: Fraction = 0.0
-    """Factor at the last step."""
+    """Factor that is reached when training ends."""
 
 
 class Plateau(Scheduler):
