@@ -52,7 +52,7 @@ def _gradients(layers: Mapping[str, Mapping[str, float]]) -> Iterable[Finding]:
     norms = layers.get("gradient_norm", {})
     if len(norms) < 3:
         return
-    first, last = list(norms)[0], list(norms)[-1]
+    first, *_, last = norms
     if norms[last] > 0 and norms[first] < VANISHING * norms[last]:
         text = f"gradients vanish on the way down: {norms[last]:.1e} at {last}, {norms[first]:.1e} at {first}"
         yield Finding("warning", text, "Try activation=relu, model=deep model.norm=batch, or model.residual=true")

@@ -17,6 +17,7 @@ BOUNDS: dict[type[nn.Module], tuple[float, float]] = {
     nn.Softsign: (-1.0, 1.0),
 }
 CAN_DIE = (nn.ReLU,)
+WATCHED: tuple[type[nn.Module], ...] = (*CAN_DIE, *BOUNDS)
 
 
 class Health:
@@ -33,9 +34,7 @@ class Health:
         self.network = network
         self.flat = flat
         self._before: Tensor | None = None
-        self._watched: dict[str, nn.Module] = {
-            name: module for name, module in network.named_modules() if isinstance(module, (*CAN_DIE, *BOUNDS))
-        }
+        self._watched = {name: module for name, module in network.named_modules() if isinstance(module, WATCHED)}
 
     def mark(self) -> None:
         """Remember the parameters, just before a step."""

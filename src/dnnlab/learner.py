@@ -17,7 +17,7 @@ from dnnlab.health import Health
 from dnnlab.losses import Loss
 from dnnlab.optimizers import Optimizer
 from dnnlab.regularization import Regularizer
-from dnnlab.seeding import Noise
+from dnnlab.seeding import Noise, key
 
 
 class LossScale:
@@ -110,8 +110,10 @@ class Solo:
         *,
         ema: float = 0.0,
         scale: LossScale | None = None,
+        reseed: bool = False,
     ) -> None:
-        """ema: decay of the averaged weights, 0 for none; scale: fp16's loss scale, which `gradients` applies."""
+        """ema: decay of the averaged weights, 0 for none; scale: fp16's loss scale, which `gradients` applies;
+        reseed: begin torch's own generator anew at each step, for networks that draw from it."""
         self.network = network
         self.flat = flat
         self.gradients = gradients
@@ -122,20 +124,21 @@ class Solo:
         self.ema = ema
         self.average = flat.data.clone() if ema else None
         self.scale = scale
+        self.reseed = reseed
         self._health = Health(network, flat)
         self._buffers = list(network.buffers())
         network.train()
 
     def step(self, x: Tensor, target: Tensor, step: int, lr: float, loss: Tensor) -> None:
         """See `Learner.step`."""
-        self.noise.step = step
+        self._at(step)
         self.gradients(x, target, loss)
         self._update(x, target, step, lr)
 
     def checked_step(self, x: Tensor, target: Tensor, step: int, lr: float, loss: Tensor) -> str:
         """See `Learner.checked_step`."""
         before = self.snapshot()
-        self.noise.step = step
+        self._at(step)
         self.gradients(x, target, loss)
         bad = self._first_bad(x, loss)
         if not bad:
@@ -144,6 +147,11 @@ class Solo:
         if bad:
             self.restore(before)
         return bad
+
+    def _at(self, step: int) -> None:
+        self.noise.step = step
+        if self.reseed:
+            torch.manual_seed(key(self.noise.seed, "custom", step))
 
     def _update(self, x: Tensor, target: Tensor, step: int, lr: float) -> None:
         flat, regularizer = self.flat, self.regularizer

@@ -19,7 +19,7 @@ from dnnlab.config.regularization import Regularization
 from dnnlab.config.scheduler import Schedule
 from dnnlab.config.trainer import Trainer
 
-CONFIG_VERSION = 1
+CONFIG_VERSION: Literal[1] = 1
 
 
 class LrFind(Settings):

@@ -1,0 +1,171 @@
+"""From the settings of loss, optimizer, regularization and trainer to the parts that train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dnnlab import backprop, custom, losses, optimizers
+from dnnlab.config.loss import Bce, CrossEntropy, Custom, Focal, Huber, Loss
+from dnnlab.config.optimizer import FULL_BATCH, Adam, AdamW, Momentum, Muon, Optimizer
+from dnnlab.config.optimizer import Custom as CustomOptimizer
+from dnnlab.config.regularization import Regularization
+from dnnlab.config.run import RunConfig
+from dnnlab.errors import ConfigError
+from dnnlab.flat import FlatParameters
+from dnnlab.regularization import Regularizer, SparsityPlan
+from dnnlab.tasks import Task
+
+LARGE = 20_000  # training rows from which on an automatic batch is larger
+
+
+def loss_kind(config: RunConfig, task: Task) -> str:
+    """The loss by its name, where the settings leave it open."""
+    if config.loss.kind != "auto":
+        return config.loss.kind
+    if config.model.kind == "perceptron" and task.classifies:
+        return "perceptron"
+    return {Task.BINARY: "bce", Task.MULTICLASS: "cross_entropy"}.get(task, "mse")
+
+
+def build_loss(settings: Loss, kind: str, target: Tensor, classes: int, dtype: torch.dtype, trusted: Collection[str]) -> losses.Loss:
+    """The loss; balanced class weights are counted on the training target."""
+    match settings:
+        case Custom():
+            return losses.CustomLoss(custom.load(settings.target, trusted, "loss.target")(**settings.args))
+        case Huber():
+            return losses.Huber(settings.delta)
+        case Bce():
+            return losses.BinaryCrossEntropy(settings.label_smoothing, _weights(settings.class_weights, target, classes, dtype))
+        case CrossEntropy():
+            return losses.CrossEntropy(settings.label_smoothing, _weights(settings.class_weights, target, classes, dtype))
+        case Focal():
+            return losses.Focal(settings.gamma, _weights(settings.class_weights, target, classes, dtype))
+    return PLAIN_LOSSES[kind]()
+
+
+PLAIN_LOSSES: dict[str, Callable[[], losses.Loss]] = {
+    "mse": losses.SquaredError,
+    "mae": losses.AbsoluteError,
+    "log_cosh": losses.LogCosh,
+    "bce": losses.BinaryCrossEntropy,
+    "cross_entropy": losses.CrossEntropy,
+    "hinge": losses.Hinge,
+    "squared_hinge": lambda: losses.Hinge(power=2),
+    "perceptron": losses.PerceptronCriterion,
+}
+
+
+def _weights(asked: list[float] | str | None, target: Tensor, classes: int, dtype: torch.dtype) -> Tensor | None:
+    """A weight per class: (C,). Balanced: rows / (classes · rows of the class)."""
+    if asked is None:
+        return None
+    if isinstance(asked, str):
+        counts = torch.bincount(target.reshape(-1).long(), minlength=classes)
+        return (len(target) / (classes * counts.clamp_min(1))).to(target.device, dtype)
+    if len(asked) != classes:
+        raise ConfigError(
+            f"loss.class_weights must have a number for each of the {classes} classes, however: {len(asked)}",
+            where="loss.class_weights",
+            fix="Try loss.class_weights=balanced",
+        )
+    return torch.tensor(asked, dtype=dtype, device=target.device)
+
+
+def batch_size(config: RunConfig, rows: int) -> int:
+    """Rows of one step."""
+    asked = config.trainer.batch_size
+    if asked == "full" or config.optimizer.kind in FULL_BATCH:
+        return rows
+    return min(rows, (256 if rows >= LARGE else 32) if asked == "auto" else asked * config.trainer.accumulate)
+
+
+def build_optimizer(settings: Optimizer, flat: FlatParameters, hidden: list[str], trusted: Collection[str]) -> optimizers.Optimizer:
+    """The optimizer over the flat buffer; hidden: names of the matrices that Muon takes."""
+    decay = getattr(settings, "weight_decay", 0.0)
+    fused = flat.data.device.type in ("cpu", "cuda")
+    match settings:
+        case Momentum():
+            return optimizers.Descent(flat, decay, settings.momentum, nesterov=settings.kind == "nesterov")
+        case Adam(kind="adam") | AdamW() if fused:
+            return optimizers.FusedAdam(flat, decay, settings.betas, settings.eps)
+        case Muon():
+            return optimizers.muon(flat, hidden, decay, settings.lr, settings.momentum, settings.adamw_lr)
+        case CustomOptimizer():
+            make = custom.load(settings.target, trusted, "optimizer.target")
+            return optimizers.single(flat, decay, lambda leaves: make(leaves, lr=settings.lr, **settings.args))
+    if settings.kind in FROM_TORCH:
+        make, rename = FROM_TORCH[settings.kind]
+        numbers: dict[str, Any] = {
+            rename.get(name, name): value for name, value in settings.model_dump(exclude={"kind", "weight_decay"}).items()
+        }
+        fixed = {name: tuple(value) if isinstance(value, list) else value for name, value in numbers.items()}
+        if settings.kind == "lbfgs":
+            fixed["line_search_fn"] = "strong_wolfe"
+        return optimizers.single(flat, decay, lambda leaves: make(leaves, **fixed))
+    return optimizers.Descent(flat, decay)
+
+
+# torch's class, and its names for our settings
+FROM_TORCH: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, str]]] = {
+    "adagrad": (torch.optim.Adagrad, {}),
+    "adadelta": (torch.optim.Adadelta, {}),
+    "rmsprop": (torch.optim.RMSprop, {}),
+    "adam": (torch.optim.Adam, {}),
+    "adamw": (torch.optim.AdamW, {}),
+    "nadam": (torch.optim.NAdam, {}),
+    "radam": (torch.optim.RAdam, {}),
+    "adamax": (torch.optim.Adamax, {}),
+    "lbfgs": (torch.optim.LBFGS, {"history": "history_size"}),
+    "rprop": (torch.optim.Rprop, {}),
+}
+
+
+def build_regularizer(settings: Regularization, total: int, per_epoch: int) -> Regularizer:
+    """Penalties, clipping and projections."""
+    sparsity = None
+    if settings.sparsity.keep is not None:
+        begin, end = (span.steps(total=total, per_epoch=per_epoch) for span in (settings.sparsity.begin, settings.sparsity.end))
+        if end < begin:
+            raise ConfigError(
+                f"regularization.sparsity.end must not be before begin, however: {settings.sparsity.end} and {settings.sparsity.begin}",
+                where="regularization.sparsity",
+            )
+        sparsity = SparsityPlan(settings.sparsity.keep, begin, end, per_layer=settings.sparsity.scope == "layer")
+    return Regularizer(
+        l1=settings.l1,
+        proximal=settings.l1_mode == "proximal",
+        l2=settings.l2,
+        clip_norm=settings.clip_norm,
+        clip_value=settings.clip_value,
+        max_norm=settings.max_norm,
+        sparsity=sparsity,
+    )
+
+
+def build_gradients(
+    config: RunConfig,
+    network: nn.Module,
+    loss: losses.Loss,
+    flat: FlatParameters,
+    autocast: torch.dtype | None,
+    scale: Callable[[Tensor], Tensor] | None,
+) -> backprop.Gradients:
+    """Written out where that covers the network and nothing speaks against it; else by autograd."""
+    asked, slices = config.trainer.gradients, config.trainer.accumulate
+    plain = backprop.written_out(network, loss) if slices == 1 and autocast is None and not config.compile else None
+    if asked == "written" and plain is None:
+        raise ConfigError(
+            "trainer.gradients=written must stand with a plain stack (linear layers, activations, dropout; no normalisation, residual "
+            "connection, prelu, accumulation, autocast or compile), however: this network or its settings have more",
+            where="trainer.gradients",
+            fix="Try trainer.gradients=auto",
+        )
+    if plain is not None and asked != "autograd":
+        return plain
+    compiled: Callable[[Tensor], Tensor] = torch.compile(network) if config.compile else network
+    context = None if autocast is None else torch.autocast("cuda", dtype=autocast)
+    return backprop.Autograd(compiled, loss, flat, slices=slices, autocast=context, scale=scale or (lambda value: value))

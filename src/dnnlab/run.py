@@ -1,0 +1,212 @@
+"""One run, from its parts to its folder. Read this file first: it is the story that all the others serve."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from signal import SIGINT, SIGTERM, Signals, default_int_handler, signal
+from threading import current_thread, main_thread
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+from dnnlab import pictures
+from dnnlab.build import Parts, build
+from dnnlab.build.device import threads
+from dnnlab.build.rows import data_folder
+from dnnlab.checkpoints import Checkpoints
+from dnnlab.config.request import Request
+from dnnlab.diagnostics import examine
+from dnnlab.errors import DivergedError, DnnlabError, ResourceError
+from dnnlab.loggers import Beginning, Logger
+from dnnlab.loggers.cadence import Thinned, due
+from dnnlab.loggers.metrics_file import MetricsFile
+from dnnlab.records import Epoch, Summary
+from dnnlab.runfolder import RunFolder
+from dnnlab.runlog import logged
+from dnnlab.stopping import Best, Stopper
+from dnnlab.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Course:
+    """What the story of a run gathers on its way."""
+
+    best: Best
+    records: list[Epoch] = field(default_factory=list)  # those that were due
+    last: Epoch | None = None
+    status: str = "finished"
+    reason: str = ""  # why training ended
+    error: DnnlabError | None = None
+
+
+def run(request: Request) -> Summary:
+    """Build, train, keep the best, measure, leave a folder; a divergence is told by its error once the folder is complete."""
+    config = request.config
+    parts = build(config, request.trusted, health_due=partial(_health_due, config.logger.health, config.logger.every))
+    folder = RunFolder.create(request.root, config.name, exact=request.folder, forbid=data_folder(config))
+    with logged(folder.log), threads(parts.threads), telling(folder):
+        folder.begin(
+            request.written,
+            request.document,
+            seed=config.seed,
+            device=str(parts.device),
+            threads=parts.threads,
+            command=request.argv,
+        )
+        summary, error = _story(parts, folder, request.document)
+    if error is not None:
+        raise error
+    return summary
+
+
+def _story(parts: Parts, folder: RunFolder, document: dict[str, Any]) -> tuple[Summary, DnnlabError | None]:
+    began = monotonic()
+    checkpoints = Checkpoints(folder, parts.learner, parts.trainer)
+    loggers = _loggers(parts, folder)
+    for logger in loggers:
+        logger.start(_beginning(parts, document))
+    for name, choice in parts.choices.items():
+        log.info("%s: %s", name, choice)
+    course = _train(parts, checkpoints, loggers)
+    checkpoints.write()
+    if parts.config.trainer.restore_best:
+        checkpoints.restore_best()
+    summary = Summary(
+        status=course.status,
+        folder=str(folder.path),
+        metrics=_measure(parts, course),
+        epochs=course.last.epoch if course.last else 0,
+        steps=parts.trainer.position.step,
+        seconds=monotonic() - began,
+        findings=examine(course.records),
+    )
+    drawn = pictures.draw(parts, course.records)
+    for logger in loggers:
+        logger.finish(summary, drawn)
+    folder.finish(summary, course.error)
+    return summary, course.error
+
+
+def _train(parts: Parts, checkpoints: Checkpoints, loggers: list[Logger]) -> _Course:
+    """Every record is told to the loggers, judged, and followed by what it asks for."""
+    settings, figures = parts.config.trainer, parts.figures
+    stopper = Stopper(settings.early_stopping.patience, settings.stop_at.metric, settings.stop_at.value, parts.stop_mode)
+    course = _Course(Best(figures.monitor, figures.mode, settings.early_stopping.min_delta))
+    with interruptible(parts.trainer) as caught:
+        try:
+            for record in parts.trainer:
+                course.last = record
+                if due(record.epoch, parts.config.logger.every):
+                    course.records.append(record)
+                for logger in loggers:
+                    logger.epoch(record)
+                value = record.metrics.get(figures.monitor)
+                if value is not None:
+                    if course.best.improves(value):
+                        checkpoints.keep_best({"epoch": record.epoch, "metrics": dict(record.metrics)})
+                    course.best = course.best.after(value, record.epoch)
+                    course.reason = stopper.reason(record, course.best)
+                if course.reason:
+                    log.info("stopped: %s", course.reason)
+                    break
+                checkpoints.write_if_due()
+        except DivergedError as error:
+            course.status, course.error = "diverged", error
+    if caught:
+        course.status, course.reason = "interrupted", caught[0].name
+    return course
+
+
+def _measure(parts: Parts, course: _Course) -> dict[str, float]:
+    """The final figures of every part of the data, by their logged names, and when the best state was."""
+    told = {
+        f"{name}/{figure}": value
+        for name, part in parts.rows.parts().items()
+        for figure, value in parts.evaluate(part, parts.figures.final).items()
+    }
+    best = {"best/epoch": float(course.best.epoch)} if course.best.epoch else {}
+    lost = {"best/nans": float(course.best.nans)} if course.best.nans else {}
+    return told | best | lost
+
+
+def _loggers(parts: Parts, folder: RunFolder) -> list[Logger]:
+    settings = parts.config.logger
+    thinned: list[Logger] = [MetricsFile(folder)]
+    if settings.tensorboard:
+        from dnnlab.loggers.tensorboard import TensorBoard
+
+        thinned.append(TensorBoard(folder))
+    loggers: list[Logger] = [Thinned(logger, settings.every) for logger in thinned]
+    if settings.progress:
+        from dnnlab.loggers.progress import Progress
+
+        loggers.append(Progress())
+    return loggers
+
+
+def _beginning(parts: Parts, document: dict[str, Any]) -> Beginning:
+    train = parts.rows.train
+    return Beginning(
+        name=parts.config.name,
+        epochs=parts.config.trainer.epochs,
+        rows=len(train.x),
+        monitor=parts.figures.monitor,
+        config=document,
+        model=parts.network,
+        example=train.x[:2],
+    )
+
+
+def _health_due(wanted: bool, every: Any, epoch: int) -> bool:
+    return wanted and due(epoch, every)
+
+
+@contextmanager
+def interruptible(trainer: Trainer) -> Iterator[list[Signals]]:
+    """Within, SIGINT and SIGTERM ask the trainer to stop at the next step, a second one ends at once; -> the signals that came."""
+    caught: list[Signals] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if caught:
+            default_int_handler(number, frame)
+        caught.append(Signals(number))
+        trainer.stop()
+
+    if current_thread() is not main_thread():  # only there Python hears signals
+        yield caught
+        return
+    before = {number: signal(number, handle) for number in (SIGINT, SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal(number, handler)
+
+
+@contextmanager
+def telling(folder: RunFolder) -> Iterator[None]:
+    """Whatever ends a run early stands in its folder, too; memory that ran out is told as such."""
+    try:
+        yield
+    except DnnlabError as error:
+        folder.fail(error)
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _out_of_memory(error):
+            folder.fail(DnnlabError(f"{type(error).__name__}: {error}"))
+            raise
+        told = ResourceError(f"memory must suffice, however: {str(error).splitlines()[0]}", where=str(folder.path), fix="Try a smaller trainer.batch_size or model")
+        folder.fail(told)
+        raise told from error
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error) or "not enough memory" in str(error)
+
+
