@@ -31,6 +31,15 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | bool | int | float) else str(value)
 
 
+def printable(text: object) -> str:
+    """Text for a terminal or a log: control characters, which may come from data or names, are written out.
+
+    >>> printable("a\\x1b[31m\\nb"), printable("größe")
+    ('a\\\\x1b[31m\\\\nb', 'größe')
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
 def to_json(value: Any, *, indent: int | None = 2) -> str:
     """Strict JSON: no NaN, no Infinity, readable letters."""
     return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from errno import ENOSPC
@@ -134,12 +135,21 @@ class RunFolder:
 
     def finish(self, summary: Summary, error: DnnlabError | None = None) -> None:
         """Write how the run ended, and the table of its metrics."""
+        self._write_table()
+        facts = {key: value for key, value in asdict(summary).items() if key not in ("status", "folder")}
+        self.status(summary.status, {"ended": _time(), **facts, **({"error": _said(error)} if error else {})})
+
+    def fail(self, error: DnnlabError) -> None:
+        """Write that the run ended early, and why; where even that cannot be written, the error itself is what matters."""
+        with suppress(DnnlabError):
+            self._write_table()
+            self.status("failed", {"ended": _time(), "error": _said(error)})
+
+    def _write_table(self) -> None:
         self.close()
         rows = self.read_metrics()
         if rows:
             write_atomic(self.path / TABLE, to_csv(rows, ("epoch", "step", "seconds")))
-        facts = {key: value for key, value in asdict(summary).items() if key not in ("status", "folder")}
-        self.status(summary.status, {"ended": _time(), **facts, **({"error": _said(error)} if error else {})})
 
     def read_run(self) -> dict[str, Any]:
         """What run.json says."""

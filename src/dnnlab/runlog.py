@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO, final
 
-from dnnlab.files import naming
+from dnnlab.files import naming, printable
 
 
 @final
@@ -21,7 +21,7 @@ class _Plain(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         lines = super().format(record).splitlines() or [""]
-        return "\n    ".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in lines)
+        return "\n    ".join(printable(line) for line in lines)
 
 
 @contextmanager

@@ -1,0 +1,98 @@
+"""The terminal, or what stands in its place: a pipe that may close, a file, nothing at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from typing import final
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dnnlab.files import printable
+from dnnlab.records import Summary
+
+
+@final
+class Terminal(Console):
+    """Standard output; when nobody reads it any longer (`… | head`), the run goes on in silence."""
+
+    def on_broken_pipe(self) -> None:
+        """Say no more, and let what is still buffered go nowhere: else Python complains when it exits."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@cache
+def terminal() -> Terminal:
+    """The one console that dnnlab speaks through."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")  # a terminal that knows only ASCII shows ? for what it cannot
+    return Terminal(highlight=False)
+
+
+def number(value: float) -> str:
+    """A measured figure for people: four significant digits, no exponent where it can be avoided.
+
+    >>> number(0.97222), number(0.92), number(1234.5678), number(0.00001234), number(float("nan"))
+    ('0.9722', '0.9200', '1235', '1.234e-05', 'nan')
+    """
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e9 else f"{value:#.4g}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people.
+
+    >>> duration(0.0123), duration(3.21), duration(75), duration(7322)
+    ('0.01 s', '3.2 s', '1:15 min', '2:02 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    minutes = round(seconds) // 60
+    return f"{minutes}:{round(seconds) % 60:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def result_table(summary: Summary, name: str = "", monitor: str = "") -> RenderableType:
+    """How a run ended: its figures by part of the data, what a person should know, and where everything lies."""
+    from rich.console import Group
+
+    lines: list[RenderableType] = [_headline(summary, name)]
+    if summary.metrics:
+        lines.append(_figures(summary, monitor))
+    for finding in summary.findings:
+        sign, style = ("!", "yellow") if finding.level == "warning" else ("·", "cyan")
+        line = Text(f"{sign} {printable(finding.text)}", style)
+        if finding.remedy:
+            line.append(f"  → {printable(finding.remedy)}", "bold")
+        lines.append(line)
+    lines.append(Text(printable(summary.folder), "blue", overflow="fold"))
+    return Group(*lines)
+
+
+def _headline(summary: Summary, name: str) -> Text:
+    style = "bold green" if summary.status == "finished" else "bold red"
+    line = Text(f"{printable(name)} " if name else "", "bold")
+    line.append(printable(summary.status), style)
+    many = "" if summary.epochs == 1 else "s"
+    return line.append(f" after {summary.epochs} epoch{many}, {summary.steps:,} steps, {duration(summary.seconds)}", "not bold")
+
+
+def _figures(summary: Summary, monitor: str) -> Table:
+    """One row for each figure, one column for each part; the monitored figure is bold."""
+    split = {tuple(metric.split("/", 1)): value for metric, value in summary.metrics.items() if "/" in metric}
+    known = ("train", "valid", "test")
+    parts = sorted({part for part, _ in split}, key=lambda part: (known.index(part) if part in known else len(known), part))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    for part in parts:
+        table.add_column(Text(printable(part)), justify="right")
+    for figure in dict.fromkeys(figure for _, figure in split):
+        cells = [
+            Text(number(split[part, figure]) if (part, figure) in split else "", "bold" if f"{part}/{figure}" == monitor else "")
+            for part in parts
+        ]
+        table.add_row(Text(printable(figure)), *cells)
+    return table
