@@ -21,7 +21,7 @@ class Step(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """z: any shape -> the same shape."""
-        return (z > 0).to(z.dtype) + 0.0 * z  # the second term keeps the graph, with a slope of zero
+        return (z > 0) + 0.0 * z.clamp(-1, 1)  # the second term keeps the graph, with a slope of zero; ∞·0 would be no number
 
 
 def activation(kind: str, **numbers: float | str) -> nn.Module:
@@ -133,5 +133,8 @@ WRITTEN: dict[type[nn.Module], Callable[..., Written]] = {
         lambda z, out: aten._log_softmax.out(z, -1, False, out=out),
         lambda dh, z, h, out: aten._log_softmax_backward_data.out(dh, h, -1, z.dtype, out=out),
     ),
-    Step: lambda m: Written(lambda z, out: out.copy_(z > 0), lambda dh, z, h, out: out.zero_()),
+    Step: lambda m: Written(
+        lambda z, out: torch.clamp(z, -1, 1, out=out).mul_(0.0).add_(z > 0),
+        lambda dh, z, h, out: out.zero_(),
+    ),
 }
