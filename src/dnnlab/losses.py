@@ -160,7 +160,7 @@ class CrossEntropy(Loss):
         if self.smoothing or self.class_weights is not None:
             wanted = self._wanted(scores, target)
             return p.mul_(wanted.sum(-1, keepdim=True)).sub_(wanted)
-        return p.scatter_add_(-1, target.unsqueeze(-1), p.new_tensor(-1.0).expand_as(target.unsqueeze(-1)))
+        return p.scatter_(-1, target.unsqueeze(-1), -1.0, reduce="add")
 
 
 class Focal(Loss):
@@ -182,10 +182,15 @@ class Focal(Loss):
             return F.logsigmoid(scores * as_signs(scores, target))
         return torch.log_softmax(scores, -1).gather(-1, target.unsqueeze(-1))
 
+    @staticmethod
+    def _miss(log_p: Tensor) -> Tensor:
+        """1 − p, which is not rounded to zero where p is all but 1: below gamma 1 the slope would be infinite there."""
+        return (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
+
     def rows(self, scores: Tensor, target: Tensor) -> Tensor:
         """scores: (B, 1) or (B, C) -> (B,)."""
         log_p = self._log_p(scores, target)
-        rows = (-((1 - log_p.exp()) ** self.gamma) * log_p).squeeze(-1)
+        rows = (-(self._miss(log_p) ** self.gamma) * log_p).squeeze(-1)
         weight = self.weight(target)
         return rows if weight is None else rows * weight
 
@@ -193,7 +198,7 @@ class Focal(Loss):
         """g·(one-hot − p), with g = d loss / d log p = gamma·p·(1 − p)^(gamma − 1)·log p − (1 − p)^gamma"""
         log_p = self._log_p(scores, target)
         p = log_p.exp()
-        q = (1 - p).clamp_min(torch.finfo(p.dtype).tiny)
+        q = self._miss(log_p)
         g = self.gamma * p * q ** (self.gamma - 1) * log_p - q**self.gamma
         if target.is_floating_point():
             slope = g * q * as_signs(scores, target)
@@ -298,7 +303,7 @@ def check_fit(loss: str, task: Task, output: str, data: str) -> None:
             where="loss.kind, data.kind",
             fix=f"Try one of loss={fitting}",
         )
-    if output == "step" or (outputs is not None and output not in outputs) or (output == "softmax" and task in NUMBERS):
+    if output == "step" or (outputs is not None and output not in outputs) or output in _shares(loss, task):
         wanted = " or ".join(outputs or ("linear",))
         raise ConfigError(
             f"loss={loss} must stand with model.output={wanted}, however: model.output={output}"
@@ -306,6 +311,11 @@ def check_fit(loss: str, task: Task, output: str, data: str) -> None:
             where="loss.kind, model.output",
             fix=f"Try model.output={(outputs or ('linear',))[0]}",
         )
+
+
+def _shares(loss: str, task: Task) -> tuple[str, ...]:
+    """The outputs that divide one among the classes, where there are no classes to divide it among."""
+    return () if task is Task.MULTICLASS or loss == "cross_entropy" else ("softmax", "log_softmax")
 
 
 def link(loss: str, task: Task) -> Link:
