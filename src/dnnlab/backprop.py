@@ -154,18 +154,34 @@ class Autograd:
         self.slices = slices
         self.autocast = nullcontext() if autocast is None else autocast
         self.scale = scale
+        modules = network.modules() if isinstance(network, nn.Module) else ()
+        self.noises = {module.noise for module in modules if isinstance(module, KeyedNoise | KeyedDropout)}
 
     def __call__(self, x: Tensor, target: Tensor, loss: Tensor) -> None:
         """x: (B, D), target: (B, …), loss: () -> None; see `Gradients`."""
         self.flat.grad.zero_()
         loss.zero_()
+        try:
+            self._accumulate(x, target, loss)
+        finally:
+            self._begin_at(0)
+
+    def _accumulate(self, x: Tensor, target: Tensor, loss: Tensor) -> None:
+        first = 0
         for part, wanted, share in self._parts(x, target):
+            self._begin_at(first)
+            first += part.shape[0]
             with torch.enable_grad():
                 with self.autocast:
                     scores = self.network(part)
                 value = self.loss.mean(scores.to(x.dtype), wanted) * share
                 self.scale(value).backward()  # type: ignore[no-untyped-call]
             loss.add_(value.detach())
+
+    def _begin_at(self, row: int) -> None:
+        """Let each slice draw its own rows of the batch's noise."""
+        for noise in self.noises:
+            noise.first = row
 
     def _parts(self, x: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor | float]]:
         """The slices of a batch, each with its share of the batch's mean."""
@@ -181,13 +197,12 @@ class Autograd:
 
 def written_out(network: nn.Module, loss: Loss) -> WrittenOut | None:
     """The written-out gradients of a network, or None where it holds something that only autograd covers."""
-    modules = [module for module in network.modules() if not isinstance(module, nn.Sequential)]
-    if not loss.written or not isinstance(network, nn.Sequential):
+    if not loss.written:
         return None
     front: list[KeyedNoise | KeyedDropout] = []
     layers: list[_Layer] = []
-    for module in modules:
-        if isinstance(module, nn.Linear):
+    for module in _in_order(network):
+        if type(module) is nn.Linear:
             layers.append(_Layer(module))
         elif not layers and isinstance(module, KeyedNoise | KeyedDropout):
             front.append(module)
@@ -197,4 +212,16 @@ def written_out(network: nn.Module, loss: Loss) -> WrittenOut | None:
             layers[-1].shape = shape
         else:
             return None
+    parameters = [parameter for layer in layers for parameter in layer.linear.parameters()]
+    if len({id(parameter) for parameter in parameters}) < len(parameters):  # a shared one's gradient is a sum, which mm(out=) is not
+        return None
     return WrittenOut(front, layers, loss) if layers else None
+
+
+def _in_order(module: nn.Module) -> Iterator[nn.Module]:
+    """What a stack calls, as often as it calls it; a subclass of Sequential may call its parts otherwise, and counts as one."""
+    if type(module) is not nn.Sequential:
+        yield module
+        return
+    for child in module:
+        yield from _in_order(child)

@@ -46,8 +46,9 @@ class Noise:
         self.device = torch.device(device)
         self.step = step
         self.rows = rows  # rows of a full batch: a shorter one takes the first rows of its noise
+        self.first = 0  # where in the batch the rows stand that ask: a batch in slices draws what it would draw whole
         self._generator = torch.Generator(self.device)
-        self._drawn: dict[str, tuple[int, list[Tensor]]] = {}
+        self._drawn: dict[str, tuple[tuple[object, ...], list[Tensor]]] = {}
 
     def mask(self, place: str, rows: int, width: int, *, keep: float, dtype: torch.dtype = torch.float32) -> Tensor:
         """Inverted dropout's mask: 1/keep with probability `keep`, else 0. -> (rows, width); do not write to it."""
@@ -58,16 +59,17 @@ class Noise:
         return self._at("normal/" + place, rows, width, std, dtype)
 
     def _at(self, place: str, rows: int, width: int, level: float, dtype: torch.dtype) -> Tensor:
-        full = max(self.rows, rows)
+        full = max(self.rows, self.first + rows)
         steps = max(1, min(64, CHUNK // (full * width)))
         chunk, offset = divmod(self.step, steps)
+        asked = (chunk, full, width, level, dtype)
         drawn = self._drawn.get(place)
-        if drawn is None or drawn[0] != chunk or drawn[1][0].shape != (full, width):
+        if drawn is None or drawn[0] != asked:
             self._generator.manual_seed(key(self.seed, place, chunk))
             draw = self._masks if place.startswith("mask/") else self._normals
-            drawn = self._drawn[place] = (chunk, list(draw((steps, full, width), level, dtype).unbind()))
+            drawn = self._drawn[place] = (asked, list(draw((steps, full, width), level, dtype).unbind()))
         noise = drawn[1][offset]
-        return noise if rows == full else noise[:rows]
+        return noise if rows == full else noise[self.first : self.first + rows]
 
     def _masks(self, shape: tuple[int, ...], keep: float, dtype: torch.dtype) -> Tensor:
         # 16 random bits a number: four times cheaper than a float, and a rate that is off by at most 2^-17
