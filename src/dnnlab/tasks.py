@@ -57,7 +57,8 @@ class Answer:
             share = scores.clamp(0.0, 1.0)
             if self.task is Task.BINARY:
                 return share.squeeze(-1)
-            return share / share.sum(-1, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
+            total = share.sum(-1, keepdim=True)
+            return torch.where(total > 0, share / total.clamp_min(torch.finfo(scores.dtype).tiny), 1 / scores.shape[-1])
         return torch.sigmoid(scores).squeeze(-1) if self.task is Task.BINARY else torch.softmax(scores, -1)
 
     def values(self, scores: Tensor) -> Tensor:
