@@ -46,7 +46,14 @@ class Size:
 SIZES = (
     Size("2000x30, 32-32 units, batch 32", {"kind": "blobs", "rows": 2000, "features": 30, "classes": 2}, [32, 32], 32, 20, 0.6),
     Size("20000x50, 128-128 units, batch 256", {"kind": "blobs", "rows": 20_000, "features": 50, "classes": 2}, [128, 128], 256, 4, 0.85),
-    Size("Fashion-MNIST, 512-512 units, batch 512", {"kind": "blobs", "rows": 60_000, "features": 784, "classes": 10}, [512, 512], 512, 1, 1.05),
+    Size(
+        "Fashion-MNIST, 512-512 units, batch 512",
+        {"kind": "blobs", "rows": 60_000, "features": 784, "classes": 10},
+        [512, 512],
+        512,
+        1,
+        1.05,
+    ),
 )
 
 
@@ -130,7 +137,9 @@ def main() -> None:
     """Compare all sizes and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=None, help="threads of both; default: torch's for the loop, dnnlab's own choice for dnnlab")
+    parser.add_argument(
+        "--threads", type=int, default=None, help="threads of both; default: torch's for the loop, dnnlab's own choice for dnnlab"
+    )
     parser.add_argument("--fashion-mnist", type=Path, default=None)
     parser.add_argument("--json", type=Path, default=None)
     asked = parser.parse_args()

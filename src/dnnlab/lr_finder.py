@@ -20,10 +20,11 @@ EXPLODED = 4.0  # stop where the smoothed loss is so many times the best one
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What was seen: a rate and a smoothed loss for each step, and the rate that is suggested."""
+    """What was seen at each step, and the rate that is suggested."""
 
     rates: tuple[float, ...]
-    losses: tuple[float, ...]
+    losses: tuple[float, ...]  # of each batch
+    smooth: tuple[float, ...]  # their moving average
     suggestion: float
 
 
@@ -40,6 +41,7 @@ def range_test(learner: Learner, batches: Batches, low: float, high: float, step
     """Train with growing rates until the loss explodes; the learner is brought back to where it was."""
     before = learner.snapshot()
     tried: list[float] = []
+    losses: list[float] = []
     smooth: list[float] = []
     loss = torch.zeros((), dtype=batches.x.dtype, device=batches.x.device)
     mean, best = 0.0, float("inf")
@@ -52,10 +54,11 @@ def range_test(learner: Learner, batches: Batches, low: float, high: float, step
         if not isfinite(value) or (average > EXPLODED * best and step > 10):
             break
         tried.append(rate)
+        losses.append(value)
         smooth.append(average)
         best = min(best, average)
     learner.restore(before)
-    return RangeTest(tuple(tried), tuple(smooth), suggest(tried, smooth))
+    return RangeTest(tuple(tried), tuple(losses), tuple(smooth), suggest(tried, smooth))
 
 
 def suggest(tried: list[float], losses: list[float]) -> float:

@@ -20,7 +20,7 @@ from dnnlab.build.rows import data_folder
 from dnnlab.checkpoints import Checkpoints
 from dnnlab.config.request import Request
 from dnnlab.diagnostics import examine
-from dnnlab.errors import DivergedError, DnnlabError, ResourceError
+from dnnlab.errors import DivergedError, DnnlabError
 from dnnlab.loggers import Beginning, Logger
 from dnnlab.loggers.cadence import Thinned, due
 from dnnlab.loggers.metrics_file import MetricsFile
@@ -96,7 +96,7 @@ def _story(parts: Parts, folder: RunFolder, document: dict[str, Any]) -> tuple[S
 def _train(parts: Parts, checkpoints: Checkpoints, loggers: list[Logger]) -> _Course:
     """Every record is told to the loggers, judged, and followed by what it asks for."""
     settings, figures = parts.config.trainer, parts.figures
-    stopper = Stopper(settings.early_stopping.patience, settings.stop_at.metric, settings.stop_at.value, parts.stop_mode)
+    stopper = Stopper(settings.early_stopping.patience, settings.stop_at.metric, settings.stop_at.value, parts.figures.stop_mode)
     course = _Course(Best(figures.monitor, figures.mode, settings.early_stopping.min_delta))
     with interruptible(parts.trainer) as caught:
         try:
@@ -118,6 +118,8 @@ def _train(parts: Parts, checkpoints: Checkpoints, loggers: list[Logger]) -> _Co
                 checkpoints.write_if_due()
         except DivergedError as error:
             course.status, course.error = "diverged", error
+            if checkpoints.best is None:
+                checkpoints.keep_best({"epoch": parts.trainer.position.epoch, "metrics": {}})  # the last finite state
     if caught:
         course.status, course.reason = "interrupted", caught[0].name
     return course
@@ -128,7 +130,7 @@ def _measure(parts: Parts, course: _Course) -> dict[str, float]:
     told = {
         f"{name}/{figure}": value
         for name, part in parts.rows.parts().items()
-        for figure, value in parts.evaluate(part, parts.figures.final).items()
+        for figure, value in parts.judge(part, parts.figures.final).items()
     }
     best = {"best/epoch": float(course.best.epoch)} if course.best.epoch else {}
     lost = {"best/nans": float(course.best.nans)} if course.best.nans else {}
@@ -191,22 +193,10 @@ def interruptible(trainer: Trainer) -> Iterator[list[Signals]]:
 
 @contextmanager
 def telling(folder: RunFolder) -> Iterator[None]:
-    """Whatever ends a run early stands in its folder, too; memory that ran out is told as such."""
+    """Whatever ends a run early stands in its folder, too."""
     try:
         yield
-    except DnnlabError as error:
-        folder.fail(error)
+    except Exception as error:
+        told = error if isinstance(error, DnnlabError) else DnnlabError(f"{type(error).__name__}: {error}")
+        folder.finish(Summary("failed", str(folder.path), {}, 0, 0, 0.0), told)
         raise
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _out_of_memory(error):
-            folder.fail(DnnlabError(f"{type(error).__name__}: {error}"))
-            raise
-        told = ResourceError(f"memory must suffice, however: {str(error).splitlines()[0]}", where=str(folder.path), fix="Try a smaller trainer.batch_size or model")
-        folder.fail(told)
-        raise told from error
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error) or "not enough memory" in str(error)
-
-

@@ -24,7 +24,7 @@ def test_looking_at_every_step_changes_no_bit(changes: dict[str, Any]) -> None:
     watched = build(settings(changes | {"trainer.validate_every": "1steps", "trainer.train_metrics": True}), health_due=lambda epoch: True)
     for record in watched.trainer:
         watched.learner.state(), watched.learner.weights(), watched.learner.snapshot()
-        watched.evaluate(watched.rows.train, watched.figures.final)
+        watched.judge(watched.rows.train, watched.figures.final)
         assert "valid/accuracy" in record.metrics
         assert bool(record.health) == record.ends_epoch
     one, other = state(blind), state(watched)

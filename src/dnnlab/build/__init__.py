@@ -5,7 +5,7 @@ Sizes that follow from data (inputs, classes) are taken once, here, and never wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -30,6 +30,10 @@ from dnnlab.tasks import Answer
 from dnnlab.trainer import Course, Trainer
 
 LSUV_ROWS = 1024
+SCORED = 8192  # rows that are scored at once
+
+Judge = Callable[[Part, Sequence[str]], dict[str, float]]
+"""Loss and named figures of some rows, by the learner as it stands."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Parts:
     learner: Solo
     trainer: Trainer
     figures: Figures
-    loss: losses.Loss
+    judge: Judge
     device: torch.device
     threads: int
     choices: dict[str, str]  # what `auto` came to, for people
@@ -51,10 +55,6 @@ class Parts:
     def network(self) -> nn.Module:
         """The network that learns."""
         return self.learner.network
-
-    def evaluate(self, part: Part, names: Collection[str]) -> dict[str, float]:
-        """Loss and figures of some rows, by the learner as it stands."""
-        return metrics.evaluate(self.learner.scores, part, self.loss, self.answer, tuple(names))
 
 
 def build(config: RunConfig, trusted: Collection[str] = (), health_due: Callable[[int], bool] = lambda epoch: False) -> Parts:
@@ -65,10 +65,10 @@ def build(config: RunConfig, trusted: Collection[str] = (), health_due: Callable
     kind = loss_kind(config, rows.task)
     if kind != "custom":
         losses.check_fit(kind, rows.task, output_kind(config.model), config.data.kind)
-    rows = rows.for_loss(kind)
+    rows = rows.for_loss(kind, config.data.scale)
     loss = build_loss(config.loss, kind, rows.train.y, rows.outputs, dtype, trusted)
     answer = Answer(rows.task, losses.link(kind, rows.task), rows.target_shift, rows.target_factor)
-    figures = choose_figures(config, rows.task, margin=kind in losses.MARGIN, has_valid=rows.valid is not None)
+    figures = choose_figures(config, rows.task, kind, has_valid=rows.valid is not None)
     return _assemble(config, rows, loss, kind, answer, figures, device, dtype, autocast, trusted, health_due)
 
 
@@ -118,9 +118,12 @@ def _assemble(
         validate_epochs=max(1, round(every.amount)) if every.unit == "epochs" else 1,
         monitor=figures.monitor,
     )
-    trainer = Trainer(
-        learner, batches, course, partial(_measure, learner, rows, loss, answer, figures), health_due=health_due, plateau=plateau
-    )
+
+    def judge(part: Part, names: Sequence[str]) -> dict[str, float]:
+        return metrics.evaluate(learner.scores, part.x, part.y, loss.mean, answer, names, batch_rows=SCORED)
+
+    measure = partial(_measure, judge, rows, figures)
+    trainer = Trainer(learner, batches, course, measure, health_due=health_due, plateau=plateau)
     threads = thread_count(config.threads, size * len(flat.weights))
     choices = {
         "task": f"{rows.task} ({rows.inputs} inputs, {rows.outputs} outputs)",
@@ -132,16 +135,14 @@ def _assemble(
         "device": f"{device}, {threads} thread{'s' if threads > 1 else ''}, {config.precision}",
         "monitor": f"{figures.monitor} ({figures.mode})",
     }
-    return Parts(config, rows, answer, learner, trainer, figures, loss, device, threads, choices)
+    return Parts(config, rows, answer, learner, trainer, figures, judge, device, threads, choices)
 
 
-def _measure(learner: Solo, rows: Rows, loss: losses.Loss, answer: Answer, figures: Figures) -> dict[str, float]:
-    """The figures of one validation, by their logged names."""
+def _measure(judge: Judge, rows: Rows, figures: Figures) -> dict[str, float]:
+    """The figures of one validation, by their logged names; train/loss is the trainer's own, the mean over its steps."""
     told: dict[str, float] = {}
     if rows.valid is not None:
-        valid = metrics.evaluate(learner.scores, rows.valid, loss, answer, figures.epoch)
-        told |= {f"valid/{name}": value for name, value in valid.items()}
+        told |= {f"valid/{name}": value for name, value in judge(rows.valid, figures.epoch).items()}
     if figures.train:
-        train = metrics.evaluate(learner.scores, rows.train, loss, answer, figures.train)
-        told |= {f"train/{name}": value for name, value in train.items() if name != "loss"}
+        told |= {f"train/{name}": value for name, value in judge(rows.train, figures.train).items() if name != "loss"}
     return told

@@ -8,6 +8,7 @@ from typing import Literal
 from dnnlab import metrics
 from dnnlab.config.run import RunConfig
 from dnnlab.errors import ConfigError, did_you_mean
+from dnnlab.losses import MARGIN
 from dnnlab.tasks import Task
 
 
@@ -20,22 +21,22 @@ class Figures:
     final: tuple[str, ...]  # of every part, at the end
     monitor: str  # a logged name: valid/loss
     mode: Literal["min", "max"]
+    stop_mode: Literal["min", "max"]  # of trainer.stop_at's metric
 
 
-def choose_figures(config: RunConfig, task: Task, *, margin: bool, has_valid: bool) -> Figures:
+def choose_figures(config: RunConfig, task: Task, loss: str, *, has_valid: bool) -> Figures:
     """The figures that were asked for, and those that the monitor and stop_at need; an error names one that cannot be had."""
-    fitting = metrics.fitting(task, margin)
+    margin = loss in MARGIN
+    fitting = metrics.fitting(task, margin=margin)
     trainer, asked = config.trainer, config.metrics
     monitor = ("valid/loss" if has_valid else "train/loss") if trainer.monitor == "auto" else trainer.monitor
     watched = {"trainer.monitor": monitor, **({"trainer.stop_at.metric": trainer.stop_at.metric} if trainer.stop_at.metric else {})}
     for key, name in watched.items():
         _check_watched(key, name, fitting, has_valid)
-    headline = ("accuracy",) if task.classifies else ("rmse",)
-    epoch = headline if asked.epoch == "auto" else tuple(asked.epoch)
+    epoch = metrics.default(task) if asked.epoch == "auto" else tuple(asked.epoch)
     final = fitting if asked.final == "auto" else tuple(asked.final)
-    for key, names in (("metrics.epoch", epoch), ("metrics.final", final)):
-        for name in names:
-            _check_fits(key, name, fitting, task)
+    for where, names in (("metrics.epoch", epoch), ("metrics.final", final)):
+        metrics.check_fit(names, task, margin=margin, loss=loss, data=config.data.kind, where=where)
     needed = {part: [name.split("/")[1] for name in watched.values() if name.startswith(part)] for part in ("valid", "train")}
     return Figures(
         epoch=_joined(epoch, needed["valid"]),
@@ -43,6 +44,7 @@ def choose_figures(config: RunConfig, task: Task, *, margin: bool, has_valid: bo
         final=_joined(final, ()),
         monitor=monitor,
         mode=_mode(trainer.mode, monitor),
+        stop_mode=_mode("auto", trainer.stop_at.metric or monitor),
     )
 
 
@@ -59,11 +61,14 @@ def _mode(asked: str, monitor: str) -> Literal["min", "max"]:
 def _check_watched(key: str, name: str, fitting: tuple[str, ...], has_valid: bool) -> None:
     part, metric = name.split("/")
     if part == "valid" and not has_valid:
-        raise ConfigError(f"{key} must name a metric that is logged, however: {name}, and data.valid=0", where=f"{key}, data.valid", fix=f"Try {key}=train/loss or data.valid=0.2")
+        raise ConfigError(
+            f"{key} must name a metric that is logged, however: {name}, and data.valid=0",
+            where=f"{key}, data.valid",
+            fix=f"Try {key}=train/loss or data.valid=0.2",
+        )
     if metric not in ("loss", *fitting):
-        raise ConfigError(f"{key} must name a metric that is logged, however: {name}", where=key, fix=did_you_mean(name, [f"{part}/{n}" for n in ("loss", *fitting)]))
-
-
-def _check_fits(key: str, name: str, fitting: tuple[str, ...], task: Task) -> None:
-    if name not in fitting:
-        raise ConfigError(f"{key} must hold metrics that fit the task ({task}), however: {name}", where=f"{key}, data.kind, loss.kind", fix=did_you_mean(name, fitting))
+        raise ConfigError(
+            f"{key} must name a metric that is logged, however: {name}",
+            where=key,
+            fix=did_you_mean(name, [f"{part}/{n}" for n in ("loss", *fitting)]),
+        )

@@ -37,17 +37,19 @@ class Rows:
         """The parts that there are, by name."""
         return {name: part for name, part in (("train", self.train), ("valid", self.valid), ("test", self.test)) if part is not None}
 
-    def for_loss(self, kind: str) -> Rows:
+    def for_loss(self, kind: str, scale: str) -> Rows:
         """Two classes under cross_entropy are two outputs and codes; a reconstruction under bce must lie between 0 and 1."""
         if self.task is Task.BINARY and kind == "cross_entropy":
-            train, valid, test = (None if part is None else replace(part, y=part.y.squeeze(1).long()) for part in (self.train, self.valid, self.test))
+            train, valid, test = (
+                None if part is None else replace(part, y=part.y.squeeze(1).long()) for part in (self.train, self.valid, self.test)
+            )
             assert train is not None
             return replace(self, task=Task.MULTICLASS, outputs=2, train=train, valid=valid, test=test)
         if self.task is Task.RECONSTRUCTION and kind == "bce":
             low, high = self.train.y.aminmax()
             if low < 0 or high > 1:
                 raise ConfigError(
-                    f"loss=bce must stand with inputs between 0 and 1, however: data.scale={self.source.scaler.kind} "
+                    f"loss=bce must stand with inputs between 0 and 1, however: data.scale={scale} "
                     f"gives {low.item():.3g} to {high.item():.3g}",
                     where="loss.kind, data.scale",
                     fix="Try data.scale=minmax or loss=mse",
@@ -108,5 +110,5 @@ def _source(config: RunConfig) -> data.Source:
         case Friedman():
             return data.friedman(settings.rows, features=settings.features, noise=settings.noise, seed=seed)
         case Idx():
-            return data.read_idx(Path(settings.root), labels=settings.labels, rows=settings.rows)
+            return data.read_idx(settings.root, labels=settings.labels, rows=settings.rows)
     raise AssertionError(settings)
