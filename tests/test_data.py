@@ -18,7 +18,7 @@ from torch import Tensor
 from dnnlab.data import SOURCES, Dataset, Source, load, prepare
 from dnnlab.data.generated import circles, moons
 from dnnlab.data.idx import read_array, read_idx
-from dnnlab.data.scaling import fit
+from dnnlab.data.scaling import fit, spread
 from dnnlab.data.splits import largest_remainder, split
 from dnnlab.errors import ConfigError, DataError
 from dnnlab.tasks import Task
@@ -252,6 +252,7 @@ def test_a_constant_column_becomes_zero_whatever_it_is_later(kind: str, value: f
     scaler = fit(x, kind)  # type: ignore[arg-type]
     assert not scaler(x).any()
     assert not scaler(x + 5).any()
+    assert [float(figure) for figure in spread(x, kind)] == [value, 1.0]  # type: ignore[arg-type]
 
 
 def test_a_column_far_from_zero_keeps_its_digits() -> None:
@@ -436,9 +437,9 @@ def test_a_damaged_idx_file_is_named_with_the_byte(tmp_path: Path, damage: str, 
 
 
 def test_a_broken_gzip_file_is_named(tmp_path: Path) -> None:
-    whole = gzip.compress(idx_bytes(np.random.default_rng(0).integers(0, 256, 5000)))
+    whole = gzip.compress(idx_bytes(np.random.default_rng(0).integers(0, 16, 5000)))
     flipped = bytearray(whole)
-    flipped[-3000] ^= 0xFF
+    flipped[100:300] = b"\xff" * 200
     for name, content in (("cut", whole[:-100]), ("not", b"no gzip at all"), ("crc", whole[:-8] + b"\0" * 8), ("flip", bytes(flipped))):
         path = tmp_path / f"{name}.gz"
         path.write_bytes(content)
