@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from functools import cache
 from typing import final
 
@@ -13,6 +14,8 @@ from rich.text import Text
 
 from dnnlab.files import printable
 from dnnlab.records import Summary
+
+PARTS = ("train/", "valid/", "test/")
 
 
 @final
@@ -60,8 +63,12 @@ def result_table(summary: Summary, name: str = "", monitor: str = "") -> Rendera
     from rich.console import Group
 
     lines: list[RenderableType] = [_headline(summary, name)]
-    if summary.metrics:
-        lines.append(_figures(summary, monitor))
+    parts = {metric: value for metric, value in summary.metrics.items() if metric.startswith(PARTS)}
+    if parts:
+        lines.append(_figures(parts, monitor))
+    others = [f"{printable(metric)} {value:.6g}" for metric, value in summary.metrics.items() if metric not in parts]
+    if others:
+        lines.append(Text(" · ".join(others)))
     for finding in summary.findings:
         sign, style = ("!", "yellow") if finding.level == "warning" else ("·", "cyan")
         line = Text(f"{sign} {printable(finding.text)}", style)
@@ -80,19 +87,16 @@ def _headline(summary: Summary, name: str) -> Text:
     return line.append(f" after {summary.epochs} epoch{many}, {summary.steps:,} steps, {duration(summary.seconds)}", "not bold")
 
 
-def _figures(summary: Summary, monitor: str) -> Table:
+def _figures(metrics: Mapping[str, float], monitor: str) -> Table:
     """One row for each figure, one column for each part; the monitored figure is bold."""
-    split = {tuple(metric.split("/", 1)): value for metric, value in summary.metrics.items() if "/" in metric}
-    known = ("train", "valid", "test")
-    parts = sorted({part for part, _ in split}, key=lambda part: (known.index(part) if part in known else len(known), part))
+    parts = [part.rstrip("/") for part in PARTS if any(metric.startswith(part) for metric in metrics)]
+    figures = dict.fromkeys(metric.split("/", 1)[1] for metric in metrics)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("")
     for part in parts:
-        table.add_column(Text(printable(part)), justify="right")
-    for figure in dict.fromkeys(figure for _, figure in split):
-        cells = [
-            Text(number(split[part, figure]) if (part, figure) in split else "", "bold" if f"{part}/{figure}" == monitor else "")
-            for part in parts
-        ]
+        table.add_column(part, justify="right")
+    for figure in figures:
+        names = [f"{part}/{figure}" for part in parts]
+        cells = [Text(number(metrics[name]) if name in metrics else "", "bold" if name == monitor else "") for name in names]
         table.add_row(Text(printable(figure)), *cells)
     return table

@@ -62,7 +62,8 @@ class TensorBoard:
         """Write final metrics (those of train and valid under final/, beside their curves), pictures, and how the run ended."""
         if self._file is None:
             return
-        final_metrics = {name if name.startswith("test/") else f"final/{name}": value for name, value in summary.metrics.items()}
+        curves = ("train/", "valid/")
+        final_metrics = {f"final/{name}" if name.startswith(curves) else name: value for name, value in summary.metrics.items()}
         self._scalars(final_metrics, summary.steps)
         self._write(summary=_experiment(final_metrics), step=summary.steps)
         for name, png in pictures.items():
