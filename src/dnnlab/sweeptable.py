@@ -1,0 +1,188 @@
+"""The end of a sweep: one table of all its jobs, on the screen and as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dnnlab.errors import DnnlabError
+from dnnlab.files import printable, to_csv, write_atomic
+from dnnlab.loggers.console import duration, number, terminal
+from dnnlab.metrics import HIGHER_IS_BETTER
+from dnnlab.runfolder import SWEEP_TABLE, RunFolder
+
+HEADLINES = ("accuracy", "rmse", "balanced_accuracy", "f1", "roc_auc", "r2", "mae", "loss")  # what people look at first
+ALIKE = ("name", "config_version")  # follow from other settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep, as its folder tells it."""
+
+    number: int
+    status: str
+    settings: Mapping[str, object]  # by dotted name
+    metrics: Mapping[str, float]
+    seconds: float | None
+    reason: str = ""  # why it failed
+
+    @property
+    def failed(self) -> bool:
+        """Whether the job has no result: it failed, diverged, was interrupted or never began."""
+        return self.status != "finished"
+
+
+def conclude(sweep: Path, console: Console | None = None) -> int:
+    """Print the table of all jobs in the folder of a sweep and write it as CSV: -> the number of failed jobs."""
+    jobs = read_jobs(sweep)
+    console = console or terminal()
+    if jobs:
+        write_atomic(sweep / SWEEP_TABLE, _csv(jobs))
+        console.print(_table(jobs, console.width))
+    for job in jobs:
+        if job.failed:
+            console.print(Text(f"job {job.number} {job.status}: {job.reason}", "red"), soft_wrap=True)
+    console.print(Text(printable(sweep), "blue", overflow="fold"))
+    return sum(job.failed for job in jobs)
+
+
+def read_jobs(sweep: Path) -> list[Job]:
+    """The numbered folders of a sweep, in order."""
+    numbers = sorted(int(path.name) for path in sweep.iterdir() if path.name.isdecimal() and path.is_dir())
+    return [_read(number, sweep / str(number)) for number in numbers]
+
+
+def _read(number: int, path: Path) -> Job:
+    try:
+        folder = RunFolder.open(path)
+        run = folder.read_run()
+    except DnnlabError as lost:
+        return Job(number, "failed", {}, {}, None, printable(lost))
+    try:
+        settings = flat(folder.read_config())
+    except DnnlabError:  # it failed before its settings were complete
+        settings = {}
+    error = run.get("error") or {}
+    reason = " - ".join(printable(error[part]) for part in ("what", "where", "fix") if error.get(part))
+    status = str(run.get("status"))
+    if status == "running":
+        status, reason = "unfinished", "its process ended without a word, or still runs"
+    metrics = {str(name): float(value) for name, value in (run.get("metrics") or {}).items()}
+    return Job(number, printable(status), settings, metrics, run.get("seconds"), reason)
+
+
+def flat(config: Mapping[str, Any], before: str = "") -> dict[str, object]:
+    """Settings by dotted name; the kind of a group is the group's own value.
+
+    >>> flat({"model": {"kind": "mlp", "hidden": [8, 8]}, "seed": 0})
+    {'model': 'mlp', 'model.hidden': '[8, 8]', 'seed': 0}
+    """
+    found: dict[str, object] = {}
+    for key, value in config.items():
+        name = before if key == "kind" and before else f"{before}.{key}" if before else str(key)
+        if isinstance(value, Mapping):
+            found |= flat(value, name)
+        else:
+            found[name] = value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    return found
+
+
+def differing(jobs: Sequence[Job]) -> list[str]:
+    """The settings that tell jobs apart. Where groups have another kind, only what differs within one kind counts besides.
+
+    Of model=mlp,deep it names `model`, not every setting that only one of the two has.
+    """
+    known = [job.settings for job in jobs if job.settings]
+    names = [name for name in dict.fromkeys(name for settings in known for name in settings) if name not in ALIKE]
+    return sorted((name for name in names if _differs(name, known)), key=lambda name: name == "seed")  # the seed last
+
+
+def _differs(name: str, known: Sequence[Mapping[str, object]]) -> bool:
+    group = name.split(".")[0]
+    seen: dict[str, set[str]] = {}
+    for settings in known:
+        kind = "" if name == group else repr(settings.get(group))
+        seen.setdefault(kind, set()).add(repr(settings.get(name)))
+    return any(len(values) > 1 for values in seen.values())
+
+
+def headline(jobs: Sequence[Job]) -> list[str]:
+    """The metrics that the table shows: test before valid, the first of the usual ones that the jobs have, and the loss."""
+    have = {name for job in jobs for name in job.metrics}
+    shown: list[str] = []
+    for part in ("test", "valid", "train"):
+        names = [f"{part}/{name}" for name in HEADLINES if f"{part}/{name}" in have]
+        shown += dict.fromkeys(names[:1] + names[-1:])
+    return shown[:4]
+
+
+def best(jobs: Sequence[Job], metric: str) -> float | None:
+    """The best value of a metric among the jobs that finished; None where they have none, or are one."""
+    values = [job.metrics[metric] for job in jobs if not job.failed and metric in job.metrics]
+    values = [value for value in values if value == value]
+    if len(values) < 2:
+        return None
+    return max(values) if HIGHER_IS_BETTER.get(metric.split("/")[-1], False) else min(values)
+
+
+def _table(jobs: Sequence[Job], width: int) -> Table:
+    settings, metrics = differing(jobs), headline(jobs)
+    metrics = metrics if width >= 100 else metrics[:2] if width >= 60 else metrics[:1]
+    table = Table(header_style="bold", padding=(0, 1), pad_edge=False, box=None)
+    table.add_column("job", justify="right", no_wrap=True)
+    for title in short_names(settings):
+        table.add_column(Text(printable(title)), overflow="fold", min_width=3)
+    for metric in metrics:
+        table.add_column(Text(printable(metric)), justify="right", overflow="fold", min_width=6)
+    if roomy := width >= 60:
+        table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("status", overflow="fold", no_wrap=roomy)
+    winners = {metric: best(jobs, metric) for metric in metrics}
+    for job in jobs:
+        row = [Text(_shown(job.settings.get(name))) for name in settings]
+        row += [_metric(job, metric, winners[metric]) for metric in metrics]
+        row += [Text("" if job.seconds is None else duration(job.seconds))] if roomy else []
+        table.add_row(str(job.number), *row, Text(job.status, "red" if job.failed else "green"))
+    return table
+
+
+def _metric(job: Job, metric: str, winner: float | None) -> Text:
+    value = job.metrics.get(metric)
+    if value is None:
+        return Text("")
+    return Text(number(value), "bold green" if value == winner and not job.failed else "")
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else printable(value)
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """The last part of each dotted name, or as much more of it as tells it from the others.
+
+    >>> short_names(["model", "optimizer.lr", "scheduler.factor", "activation.factor"])
+    ['model', 'lr', 'scheduler.factor', 'activation.factor']
+    """
+    last = [name.rsplit(".", 1)[-1] for name in names]
+    return [short if last.count(short) == 1 else name for name, short in zip(names, last, strict=True)]
+
+
+def _csv(jobs: Sequence[Job]) -> str:
+    settings = differing(jobs)
+    metrics = dict.fromkeys(name for job in jobs for name in job.metrics)
+    rows = [
+        {"job": job.number}
+        | {name: job.settings.get(name) for name in settings}
+        | {name: job.metrics.get(name) for name in metrics}
+        | {"seconds": job.seconds, "status": job.status, "reason": job.reason}
+        for job in jobs
+    ]
+    return to_csv(rows)
