@@ -59,7 +59,8 @@ def autoencoder(
         return _stack(blocks, _block(hidden[0] if hidden else bottleneck, inputs, activation=output))
     first, *deeper = linears(nn.Sequential(blocks)).values()
     for index, linear in enumerate(reversed(deeper), start=1):
-        blocks[f"decoder{index}"] = _named(linear=TiedLinear(linear), activation=style.activation())
+        block = _named(linear=TiedLinear(linear), activation=style.activation())
+        blocks[f"decoder{index}"] = _with_dropout(block, f"decoder{index}", style)
     return _stack(blocks, _named(linear=TiedLinear(first), activation=output))
 
 
@@ -92,11 +93,15 @@ def _hidden(prefix: str, inputs: int, widths: Sequence[int], style: Style) -> Or
     blocks = OrderedDict[str, nn.Module]()
     for index, (before, width) in enumerate(zip((inputs, *widths), widths, strict=False), start=1):
         name = f"{prefix}{index}"
-        block = _block(before, width, norm=style.norm, activation=style.activation())
-        if style.dropout:
-            block.add_module("dropout", KeyedDropout(style.dropout, name, style.noise))
+        block = _with_dropout(_block(before, width, norm=style.norm, activation=style.activation()), name, style)
         blocks[name] = Residual(block) if style.residual and before == width else block
     return blocks
+
+
+def _with_dropout(block: nn.Sequential, place: str, style: Style) -> nn.Sequential:
+    if style.dropout:
+        block.add_module("dropout", KeyedDropout(style.dropout, place, style.noise))
+    return block
 
 
 def _block(inputs: int, outputs: int, *, norm: str = "none", activation: nn.Module | None = None) -> nn.Sequential:
