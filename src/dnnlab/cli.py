@@ -1,0 +1,198 @@
+"""The shell's door: `dnnlab train` (and train.py), `dnnlab explain`, `dnnlab schema`. One line on stderr for an error, and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dnnlab import __version__
+from dnnlab.errors import ConfigError, DnnlabError, SweepError, did_you_mean
+
+VERBS = ("train", "explain", "schema")
+INTERRUPTED = 130
+EXIT_CODES = {"finished": 0, "diverged": 4, "interrupted": INTERRUPTED}  # by how a run ended; 1: any other way
+
+
+def train() -> None:
+    """What train.py does: read the command line, run, and leave with an exit code."""
+    sys.exit(guarded(lambda: run(sys.argv[1:]), debug="--debug" in sys.argv))
+
+
+def main() -> None:
+    """The console script `dnnlab`."""
+    words = sys.argv[1:]
+    completing = "-sc" in words or "--shell-completion" in words
+    work = (lambda: complete(words)) if completing else (lambda: run(words[1:])) if words[:1] == ["train"] else (lambda: _verb(words))
+    sys.exit(guarded(work, debug="--debug" in words))
+
+
+def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
+    """Do some work of the door and tell its errors; -> the exit code. A traceback stands only for a fault of our own, or in debugging."""
+    try:
+        return work()
+    except DnnlabError as error:
+        from dnnlab.door.compose import tell
+
+        if debug:
+            traceback.print_exc()
+        tell(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("dnnlab: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has left: `dnnlab schema | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def run(words: Sequence[str]) -> int:
+    """One run or a sweep, as the words of a command line ask; -> the exit code."""
+    from dnnlab.door.arguments import parse
+
+    arguments = parse(words)
+    if arguments.option("--version") is not None:
+        print(f"dnnlab {__version__}")
+        return 0
+    from dnnlab.door.compose import Session, launch
+
+    session = Session(arguments)
+    with _seen_by_hydra([sys.argv[0], *arguments.hydra], arguments.trusted):
+        try:
+            launch(session)
+        except DnnlabError:
+            if arguments.completes:  # a shell waits for words, not for our errors
+                return ConfigError.exit_code
+            raise
+        finally:
+            failed = _conclude(session.sweep) if session.sweep is not None and session.jobs else 0
+    if failed:
+        fix = f"Look into {session.sweep}/results.csv and the run folders beside it"
+        raise SweepError(
+            f"every job of a sweep must end well, however: {failed} of {session.jobs} failed", where=str(session.sweep), fix=fix
+        )
+    return EXIT_CODES.get(session.status, 1)
+
+
+def _conclude(sweep: Path) -> int:
+    from dnnlab.sweeptable import conclude
+
+    return conclude(sweep)
+
+
+@contextmanager
+def _seen_by_hydra(words: list[str], trusted: frozenset[str]) -> Iterator[None]:
+    """Within, the command line and the line that a shell wants completed hold nothing that Hydra does not know."""
+    before, line = sys.argv, os.environ.get("COMP_LINE")
+    sys.argv = words
+    if trusted:
+        os.environ["DNNLAB_TRUST"] = ",".join(sorted(trusted))  # the processes of a launcher inherit it
+    if line is not None:
+        os.environ["COMP_LINE"] = _without_our_own(line)
+    try:
+        yield
+    finally:
+        sys.argv = before
+        if line is not None:
+            os.environ["COMP_LINE"] = line
+
+
+def _without_our_own(line: str) -> str:
+    """A command line without the words that are ours alone; a blank at its end counts.
+
+    >>> _without_our_own("dnnlab train --trust mine opt"), _without_our_own("python train.py --debug ")
+    ('dnnlab opt', 'python train.py ')
+    """
+    words, kept = line.split(), []
+    for place, word in enumerate(words):
+        ours = word == "--debug" or word.startswith("--trust") or words[place - 1 : place] == ["--trust"]
+        if not ours and not (place == 1 and word == "train"):
+            kept.append(word)
+    return " ".join(kept) + (" " if line.endswith(" ") else "")
+
+
+def complete(words: Sequence[str]) -> int:
+    """Completion of `dnnlab …`: Hydra's for `train`, our own for the other verbs."""
+    line = os.environ.get("COMP_LINE", "").split()
+    if not any(word.startswith("query=") for word in words) or line[1:2] == ["train"]:
+        return run([word for word in words if word != "train"])
+    if line[1:2] == ["explain"]:
+        from dnnlab.config.schema import all_keys
+
+        print(" ".join(all_keys()))
+    else:
+        print(" ".join(VERBS))
+    return 0
+
+
+shell = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="A laboratory for feedforward networks.")
+
+
+@shell.callback(invoke_without_command=True)
+def _top(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"dnnlab {__version__}")
+
+
+@shell.command("train", add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def _train(context: typer.Context) -> None:
+    """Train a network, or sweep over many: the same as `python train.py …`; see `dnnlab train --help`."""
+    raise typer.Exit(run(context.args))
+
+
+@shell.command("explain", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def _explain(
+    context: typer.Context, key: Annotated[str, typer.Argument(help="A setting (optimizer.lr) or a group (optimizer); none: all.")] = ""
+) -> None:
+    """Say what a setting means, what it may be, what it is, and which file or override set it: `dnnlab explain KEY [OVERRIDES…]`."""
+    from dnnlab.door.arguments import parse
+    from dnnlab.door.explain import explain
+
+    words = context.args
+    if "=" in key or key.startswith("-"):
+        key, words = "", [key, *words]
+    print(explain(key, parse(words)))
+
+
+@shell.command("schema")
+def _schema(
+    group: Annotated[str, typer.Argument(help="Only the files of this group.")] = "",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
+) -> None:
+    """Print the JSON Schema of the settings, for editors that complete YAML."""
+    from dnnlab.config.schema import group_schema, groups, json_schema
+
+    if group and group not in groups():
+        raise ConfigError(f"schema takes a group, however: {group!r} is none", where="command line", fix=did_you_mean(group, groups()))
+    text = json.dumps(group_schema(group) if group else json_schema(), indent=2, ensure_ascii=False)
+    if output is None:
+        print(text)
+    else:
+        output.write_text(text + "\n", encoding="utf-8")
+
+
+def _verb(words: Sequence[str]) -> int:
+    """Everything but `train`: typer reads the words, and its complaints become ours."""
+    try:
+        code = shell([word for word in words if word != "--debug"], prog_name="dnnlab", standalone_mode=False)
+    except Exception as error:
+        said = getattr(error, "format_message", None)  # typer's complaints about a command line
+        if said is None:
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(said())
+            return 0
+        first = next((word for word in words if not word.startswith("-")), "")
+        fix = "Try dnnlab --help" if first in VERBS or not first else did_you_mean(first, VERBS)
+        raise ConfigError(f"a command must be a known one, however: {said()}", where="command line", fix=fix) from error
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,103 @@
+"""The words of a command line, sorted: settings, options of Hydra's, and our own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+from dnnlab.errors import ConfigError, shown
+
+# Hydra's options, and whether a value follows.
+OPTIONS = {
+    "-h": False, "--help": False, "--hydra-help": False, "--version": False, "-r": False, "--run": False, "-m": False, "--multirun": False,
+    "-sc": False, "--shell-completion": False, "--resolve": False, "-c": True, "--cfg": True, "-p": True, "--package": True,
+    "-cp": True, "--config-path": True, "-cn": True, "--config-name": True, "-cd": True, "--config-dir": True, "-i": False, "--info": False,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """One command line."""
+
+    hydra: tuple[str, ...] = ()  # what Hydra is to see: everything but our own options
+    overrides: tuple[str, ...] = ()
+    options: dict[str, str] = field(default_factory=dict)  # Hydra's options, with their values
+    trusted: frozenset[str] = frozenset()
+    debug: bool = False
+
+    def option(self, *names: str) -> str | None:
+        """The value of an option under any of its names; None where it was not given."""
+        return next((self.options[name] for name in names if name in self.options), None)
+
+    @property
+    def config_dir(self) -> Path | None:
+        """The user's own folder of YAML files."""
+        given = self.option("-cd", "--config-dir")
+        return None if given is None else Path(given).absolute()
+
+    @property
+    def completes(self) -> bool:
+        """Whether a shell asks for completions, or for the script that asks for them."""
+        return self.option("-sc", "--shell-completion") is not None
+
+
+def parse(words: Sequence[str]) -> Arguments:
+    """Sort the words of a command line; a ConfigError for an option that nobody knows.
+
+    >>> found = parse(["model=deep", "-m", "--trust", "mine", "--config-dir=conf"])
+    >>> found.hydra, found.overrides, sorted(found.trusted), found.options["--config-dir"]
+    (('model=deep', '-m', '--config-dir=conf'), ('model=deep',), ['mine'], 'conf')
+    """
+    hydra: list[str] = []
+    overrides: list[str] = []
+    options: dict[str, str] = {}
+    trusted = set(os.environ.get("DNNLAB_TRUST", "").replace(",", " ").split())
+    waiting = list(reversed(words))
+    while waiting:
+        word = waiting.pop()
+        name, _, value = word.partition("=")
+        if name == "--debug" and word == name:
+            options["--debug"] = ""
+        elif name == "--trust":
+            trusted.add(value if "=" in word else _next(waiting, name))
+        elif not word.startswith("-"):
+            hydra.append(word)
+            overrides.append(word)
+        elif name in OPTIONS and ("=" not in word or OPTIONS[name]):
+            hydra.append(word)
+            if OPTIONS[name] and "=" not in word:
+                value = _next(waiting, name)
+                hydra.append(value)
+            options[name] = value
+        else:
+            raise _unknown(word)
+    return Arguments(tuple(hydra), tuple(overrides), options, frozenset(_package(name) for name in trusted), "--debug" in options)
+
+
+def _next(waiting: list[str], name: str) -> str:
+    if not waiting:
+        raise ConfigError(
+            f"{name} must be followed by a value, however: it is the last word", where="command line", fix=f"Try {name} VALUE"
+        )
+    return waiting.pop()
+
+
+def _package(name: str) -> str:
+    if name.isidentifier():
+        return name
+    top = name.split(".")[0]
+    fix = f"Try --trust {top}" if top.isidentifier() else ""
+    raise ConfigError(f"--trust must name a top-level package, however: {shown(name)}", where="command line, DNNLAB_TRUST", fix=fix)
+
+
+def _unknown(word: str) -> ConfigError:
+    name = word.partition("=")[0]
+    long = [option for option in (*OPTIONS, "--trust", "--debug") if option.startswith("--")]
+    near = get_close_matches(name, long, n=1, cutoff=0.7)
+    fix = f"Did you mean {near[0]}?" if near else "--help shows what there is"
+    if not near and name.startswith("--"):
+        fix = f"Settings are written without dashes: {word.lstrip('-')}{'' if '=' in word else '=VALUE'}"
+    return ConfigError(f"an option must be a known one, however: {shown(word)}", where="command line", fix=fix)

@@ -1,0 +1,102 @@
+"""Composes settings without running them: for explanations, and to say what should have been written instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+
+from dnnlab.config.reader import kinds_in
+from dnnlab.config.schema import Kinds
+from dnnlab.door.arguments import Arguments
+from dnnlab.door.origins import Origins, Used, override_key
+
+CONFIGS = Path(str(files("dnnlab.configs")))
+CONFIG_NAME = "train"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Composed settings, who set them, and the keys on the command line that no setting has."""
+
+    config: DictConfig
+    origins: Origins
+    unknown: tuple[str, ...] = ()
+    kinds: Kinds = field(default_factory=dict)
+
+
+def survey(arguments: Arguments) -> Survey:
+    """Compose what a command line says, leaving out the keys that do not exist; of several values to sweep over the first is taken."""
+    overrides, unknown = _single(arguments.overrides), []
+    extra = _search_path(arguments.config_dir)
+    name = arguments.option("-cn", "--config-name") or CONFIG_NAME
+    with initialize_config_dir(config_dir=str(CONFIGS), job_name=CONFIG_NAME):
+        while True:
+            try:
+                config = compose(name, overrides=[*extra, *overrides], return_hydra_config=True)
+                break
+            except ConfigCompositionException as error:
+                key = unknown_key_of(error)
+                kept = [item for item in overrides if not key or not _leads_to(item, key)]
+                if len(kept) == len(overrides):
+                    raise
+                overrides = kept
+                unknown.append(key)
+        origins = Origins(files_in_use(config.hydra, [*extra, *overrides]), tuple(overrides))
+    del config["hydra"]
+    return Survey(config, origins, tuple(unknown), kinds_in(plain(config)))
+
+
+def files_in_use(context: Any, overrides: Sequence[str]) -> tuple[Used, ...]:
+    """The files of a composed config in their order, the later winning; `context` is its hydra node. Within Hydra only."""
+    loader = GlobalHydra.instance().config_loader()
+    listed = loader.compute_defaults_list(context.job.config_name, list(overrides), RunMode.RUN).defaults
+    folders = [Path(source.path) for source in context.runtime.config_sources if source.schema == "file"]
+    used: list[Used] = []
+    for item in listed:
+        path = next((found for folder in folders if (found := folder / f"{item.config_path}.yaml").is_file()), None)
+        if path is not None:
+            used.append(Used(path, (item.package or "").removeprefix("_global_").lstrip(".")))
+    return tuple(used)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A config as dicts and lists, references as they are written."""
+    return dict(OmegaConf.to_container(config, resolve=False))  # type: ignore[arg-type]
+
+
+def unknown_key_of(error: BaseException) -> str:
+    """The dotted key that a config has not, where this is what an error says."""
+    cause = error.__cause__
+    return str(cause.full_key or "") if isinstance(cause, ConfigAttributeError | ConfigKeyError) else ""
+
+
+def _leads_to(override: str, key: str) -> bool:
+    name = override_key(override).replace("/", ".")
+    return name == key.replace("/", ".") or name.startswith(f"{key}.") or key.startswith(f"{name}.")
+
+
+def _single(overrides: Sequence[str]) -> list[str]:
+    """Without sweeps: the first value of each."""
+    single: list[str] = []
+    for parsed in OverridesParser.create().parse_overrides(list(overrides)):
+        if parsed.is_discrete_sweep():
+            single.append(f"{parsed.get_key_element()}={next(iter(parsed.sweep_string_iterator()), '')}")
+        elif not parsed.is_sweep_override():
+            single.append(str(parsed.input_line))
+    return single
+
+
+def _search_path(folder: Path | None) -> list[str]:
+    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return [] if folder is None else [f"hydra.searchpath=['file://{quoted}']"]
