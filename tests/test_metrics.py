@@ -17,7 +17,7 @@ from torch import Tensor
 from dnnlab import metrics
 from dnnlab.config.metrics import MetricKind
 from dnnlab.errors import ConfigError
-from dnnlab.metrics import HIGHER_IS_BETTER, answered_and_true, check_fit, confusion, curves, evaluate, figures, fitting
+from dnnlab.metrics import HIGHER_IS_BETTER, check_fit, confusion, evaluate, figures, fitting
 from dnnlab.tasks import Answer, Task
 
 BINARY = Answer(Task.BINARY, "sigmoid")
@@ -289,43 +289,7 @@ def test_evaluation_takes_no_gradients_and_gives_loss_first() -> None:
     assert layer.weight.grad is None
 
 
-# curves
-
-
 def test_the_confusion_matrix_is_scikit_learns() -> None:
     for answer, (scores, target) in ((BINARY, two()), (SEVERAL, several())):
         codes = target.flatten().long()
         assert confusion(answer, scores, target).tolist() == reference.confusion_matrix(codes, answer.labels(scores)).tolist()
-
-
-def test_curves_of_two_classes_are_scikit_learns() -> None:
-    scores, target = two()
-    found = curves(BINARY, scores, target)
-    truth, ranking = target.squeeze(1).numpy(), scores.squeeze(1).numpy()
-    across, up, _ = reference.roc_curve(truth, ranking, drop_intermediate=False)
-    precision, recall, _ = reference.precision_recall_curve(truth, ranking)
-    (roc,), (pr,) = found["roc"], found["precision_recall"]
-    assert roc.label == pr.label == 1
-    assert np.allclose(roc.x, across)
-    assert np.allclose(roc.y, up)
-    assert np.allclose(pr.x, recall[::-1])
-    assert np.allclose(pr.y, precision[::-1])
-
-
-def test_several_classes_have_a_curve_each_and_absent_ones_none() -> None:
-    scores, target = several(classes=4)
-    keep = target != 2
-    found = curves(SEVERAL, scores[keep], target[keep], points=20)
-    for kind in ("roc", "precision_recall"):
-        assert [curve.label for curve in found[kind]] == [0, 1, 3]
-        for curve in found[kind]:
-            assert len(curve.x) == len(curve.y) == 20
-            assert (np.diff(curve.x) >= 0).all()
-            assert (curve.x[0], curve.x[-1]) == (0.0, 1.0)
-
-
-def test_answered_and_true_numbers_are_in_the_datas_units() -> None:
-    scores, target = numbers()
-    answered, true = answered_and_true(NUMBERS, scores, target)
-    assert np.allclose(answered, scores.numpy() * 10 + 50)
-    assert np.allclose(true, target.numpy() * 10 + 50)

@@ -1,4 +1,4 @@
-"""How good scores are: figures by name, through torchmetrics, and the points of curves to be drawn.
+"""How good scores are: figures by name, through torchmetrics.
 
 Figures of classes: precision, recall and F1 are class 1's where there are two classes, else the mean over the classes (macro).
 roc_auc and average_precision are for several classes the mean over those, one against the rest, for which they are defined: where
@@ -9,12 +9,9 @@ A score that is not finite makes every figure NaN and never an error.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -120,35 +117,6 @@ def confusion(answer: Answer, scores: Tensor, target: Tensor) -> Tensor:
         answer.labels(scores), _codes(target), num_classes=_count(scores), validate_args=False
     )
     return matrix
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """Points of one class's curve, from left to right."""
-
-    label: int  # code of the class
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-
-
-def curves(answer: Answer, scores: Tensor, target: Tensor, *, points: int = 500) -> dict[str, list[Curve]]:
-    """`roc`: true over false positive rate; `precision_recall`: precision over recall; one curve for each class that has rows.
-
-    Two classes have one curve, that of class 1. points: at most so many, evenly chosen.
-    """
-    found: dict[str, list[Curve]] = {"roc": [], "precision_recall": []}
-    for label, ranks, hits in _one_against_rest(answer, scores, target):
-        if hits.any() and not hits.all():
-            across, up, _ = _torchmetrics().binary_roc(ranks, hits.long(), validate_args=False)
-            found["roc"].append(Curve(label, _thin(across, points), _thin(up, points)))
-            precision, recall, _ = _torchmetrics().binary_precision_recall_curve(ranks, hits.long(), validate_args=False)
-            found["precision_recall"].append(Curve(label, _thin(recall.flip(0), points), _thin(precision.flip(0), points)))
-    return found
-
-
-def answered_and_true(answer: Answer, scores: Tensor, target: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The numbers that were answered and the true ones, in the data's units, to be drawn against each other: (B, T) twice."""
-    return _exact(answer.values(scores)).cpu().numpy(), _exact(answer.unscale(target)).cpu().numpy()
 
 
 def _figures(answer: Answer, scores: Tensor, target: Tensor, names: Sequence[str]) -> list[Tensor]:
@@ -305,10 +273,3 @@ OF_NUMBERS: dict[str, Figure] = {
     "r2": _r2,
 }
 FIGURES = OF_CLASSES | OF_NUMBERS
-
-
-def _thin(numbers: Tensor, points: int) -> NDArray[np.float64]:
-    """At most so many of the numbers, evenly chosen, the first and the last among them."""
-    chosen = np.unique(np.linspace(0, len(numbers) - 1, points).round().astype(np.int64))
-    thinned: NDArray[np.float64] = numbers.cpu().numpy().astype(np.float64)[chosen]
-    return thinned

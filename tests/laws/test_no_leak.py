@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dnnlab.data import Source, load, prepare
+from dnnlab.data import Source, load_bundled, prepare
 
 
 def spoiled(source: Source, keep: torch.Tensor) -> Source:
@@ -24,7 +24,7 @@ def spoiled(source: Source, keep: torch.Tensor) -> Source:
 @pytest.mark.parametrize("scale", ["standardise", "minmax", "none"])
 @pytest.mark.parametrize("kind", ["digits", "breast_cancer", "diabetes"])
 def test_scalers_targets_and_training_rows_do_not_depend_on_the_other_rows(kind: str, scale: str) -> None:
-    source = load(kind, 0)
+    source = load_bundled(kind)
     data = prepare(source, scale=scale)  # type: ignore[arg-type]
     other = prepare(spoiled(source, data.train.index), scale=scale)  # type: ignore[arg-type]
     assert data.valid is not None
@@ -38,7 +38,7 @@ def test_scalers_targets_and_training_rows_do_not_depend_on_the_other_rows(kind:
 
 
 def test_the_parts_share_no_row() -> None:
-    data = prepare(load("digits", 0))
+    data = prepare(load_bundled("digits"))
     assert data.valid is not None
     assert data.test is not None
     rows = torch.cat([data.train.index, data.valid.index, data.test.index])
