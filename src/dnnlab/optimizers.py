@@ -161,27 +161,33 @@ class TorchOptimizer(Optimizer):
     def load(self, tensors: Mapping[str, Tensor], facts: Facts) -> None:
         """Rebuild torch's state, also in an optimizer that has not stepped yet."""
         for number, (optimizer, _) in enumerate(self.optimizers):
-            leaves = [leaf for group in optimizer.param_groups for leaf in group["params"]]
-            for index, leaf in enumerate(leaves):
-                prefix = f"{number}.{index}."
-                optimizer.state[leaf] = _rebuild(prefix, tensors, facts)
+            leaves = [(leaf, group) for group in optimizer.param_groups for leaf in group["params"]]
+            for index, (leaf, group) in enumerate(leaves):
+                on_device = group.get("fused") or group.get("capturable")
+                counters = leaf.device if on_device else torch.device("cpu")  # where torch keeps its counts of steps
+                optimizer.state[leaf] = _rebuild(f"{number}.{index}.", tensors, facts, leaf.device, counters)
 
 
-def _rebuild(prefix: str, tensors: Mapping[str, Tensor], facts: Facts) -> dict[str, Any]:
+def _rebuild(prefix: str, tensors: Mapping[str, Tensor], facts: Facts, device: torch.device, counters: torch.device) -> dict[str, Any]:
+    """One parameter's state in torch's form; a saved state may come from another device than the parameter's."""
     state: dict[str, Any] = {}
     for key, value in facts.items():
         if key.startswith(prefix):
             is_list = isinstance(value, dict)
             places = range(value["length"]) if is_list else ()
-            state[key[len(prefix) :]] = [_copy(tensors.get(f"{key}.{place}")) for place in places] if is_list else value
+            state[key[len(prefix) :]] = [_copy(tensors.get(f"{key}.{place}"), device) for place in places] if is_list else value
     for key, tensor in tensors.items():
         if key.startswith(prefix) and key.count(".") == prefix.count("."):
-            state[key[len(prefix) :]] = tensor.detach().clone()
+            name = key[len(prefix) :]
+            state[name] = _copy(tensor, counters if name in COUNTERS else device)
     return state
 
 
-def _copy(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.detach().clone()
+COUNTERS = frozenset({"step", "mu_product"})
+
+
+def _copy(tensor: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if tensor is None else tensor.detach().to(device, copy=True)
 
 
 def single(flat: FlatParameters, decay: float, make: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> TorchOptimizer:
