@@ -83,7 +83,8 @@ def prepare(
     shift, factor = spread(train_y if scaled else train_y[:0], "standardise" if scaled else "none")
 
     def part(x: Tensor, y: Tensor, index: Tensor) -> Part:
-        inputs = torch.cat([scaler(chunk).to(dtype) for chunk in torch.split(x, 8192)])  # float64 in between: not for all rows at once
+        # float64 in between: not for all rows at once
+        inputs = x.to(dtype) if scale == "none" else torch.cat([scaler(chunk).to(dtype) for chunk in torch.split(x, 8192)])
         return Part(inputs.to(device), _target(source.task, y, shift, factor, dtype).to(device), index)
 
     parts = {name: part(source.x[index], source.y[index], index) for name, index in rows.items() if name != "train"}
