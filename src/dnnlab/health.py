@@ -17,6 +17,7 @@ BOUNDS: dict[type[nn.Module], tuple[float, float]] = {
     nn.Softsign: (-1.0, 1.0),
 }
 CAN_DIE = (nn.ReLU,)
+WITHIN = frozenset({"weight", "block", "linear", "norm", "activation"})  # what a block's parts are called
 WATCHED: tuple[type[nn.Module], ...] = (*CAN_DIE, *BOUNDS)
 
 
@@ -34,7 +35,7 @@ class Health:
         self.network = network
         self.flat = flat
         self._before: Tensor | None = None
-        self._watched = {name: module for name, module in network.named_modules() if isinstance(module, WATCHED)}
+        self._watched = {name: module for name, module in network.named_modules() if type(module) in WATCHED}
 
     def mark(self) -> None:
         """Remember the parameters, just before a step."""
@@ -64,7 +65,7 @@ class Health:
         figures: dict[str, Tensor] = {}
 
         def look(name: str, module: nn.Module, output: Tensor) -> None:
-            if isinstance(module, CAN_DIE):
+            if type(module) in CAN_DIE:
                 figures[f"{layer_name(name)}/dead"] = (output <= 0).all(0).to(output.dtype).mean()
             else:
                 low, high = BOUNDS[type(module)]
@@ -88,7 +89,10 @@ class Health:
 def layer_name(parameter: str) -> str:
     """The block that a parameter or module stands in.
 
-    >>> layer_name("hidden1.linear.weight"), layer_name("hidden2.block.activation"), layer_name("weight")
-    ('hidden1', 'hidden2', 'weight')
+    >>> layer_name("hidden1.linear.weight"), layer_name("hidden2.block.activation"), layer_name("layers.0.weight"), layer_name("weight")
+    ('hidden1', 'hidden2', 'layers.0', 'weight')
     """
-    return parameter.split(".")[0]
+    parts = parameter.split(".")
+    while len(parts) > 1 and parts[-1] in WITHIN:
+        parts.pop()
+    return ".".join(parts)
