@@ -11,6 +11,7 @@ from dnnlab.build.rows import data_folder
 from dnnlab.config.optimizer import FULL_BATCH
 from dnnlab.config.request import Request
 from dnnlab.errors import ConfigError
+from dnnlab.loggers.console import result_table, terminal
 from dnnlab.lr_finder import range_test
 from dnnlab.records import Finding, Summary
 from dnnlab.runfolder import RunFolder
@@ -45,4 +46,5 @@ def find_rate(request: Request) -> Summary:
         "finished", str(folder.path), {"lr_find/suggestion": seen.suggestion}, 0, len(seen.rates), monotonic() - began, (finding,)
     )
     folder.finish(summary)
+    terminal().print(result_table(summary, config.name))
     return summary

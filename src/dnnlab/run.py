@@ -6,12 +6,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from signal import SIGINT, SIGTERM, Signals, default_int_handler, signal
 from threading import current_thread, main_thread
 from time import monotonic
 from types import FrameType
 from typing import Any
+
+from rich.text import Text
 
 from dnnlab import pictures
 from dnnlab.build import Parts, build
@@ -23,7 +24,9 @@ from dnnlab.diagnostics import examine
 from dnnlab.errors import DivergedError, DnnlabError
 from dnnlab.loggers import Beginning, Logger
 from dnnlab.loggers.cadence import Thinned, due
+from dnnlab.loggers.console import duration, number, result_table, terminal
 from dnnlab.loggers.metrics_file import MetricsFile
+from dnnlab.loggers.progress import Progress
 from dnnlab.records import Epoch, Summary
 from dnnlab.runfolder import RunFolder
 from dnnlab.runlog import logged
@@ -46,51 +49,46 @@ class _Course:
 
 
 def run(request: Request) -> Summary:
-    """Build, train, keep the best, measure, leave a folder; a divergence is told by its error once the folder is complete."""
+    """Build, train, keep the best, measure, leave a folder; a divergence is raised once the folder is complete."""
     config = request.config
-    parts = build(config, request.trusted, health_due=partial(_health_due, config.logger.health, config.logger.every))
+    parts = build(config, request.trusted, health_due=lambda epoch: config.logger.health and due(epoch, config.logger.every))
     folder = RunFolder.create(request.root, config.name, exact=request.folder, forbid=data_folder(config))
     with logged(folder.log), threads(parts.threads), telling(folder):
-        folder.begin(
-            request.written,
-            request.document,
-            seed=config.seed,
-            device=str(parts.device),
-            threads=parts.threads,
-            command=request.argv,
-        )
-        summary, error = _story(parts, folder, request.document)
-    if error is not None:
-        raise error
+        began = monotonic()
+        _begin(request, parts, folder)
+        checkpoints = Checkpoints(folder, parts.learner, parts.trainer)
+        loggers = _loggers(request, parts, folder)
+        course = _train(parts, checkpoints, loggers)
+        checkpoints.write()
+        if config.trainer.restore_best:
+            checkpoints.restore_best()
+        summary = _summary(parts, course, folder, monotonic() - began)
+        drawn = pictures.draw(parts, course.records)
+        for logger in loggers:
+            logger.finish(summary, drawn)
+        folder.finish(summary, course.error)
+    show(summary, parts, brief=request.brief)
+    if course.error is not None:
+        raise course.error
     return summary
 
 
-def _story(parts: Parts, folder: RunFolder, document: dict[str, Any]) -> tuple[Summary, DnnlabError | None]:
-    began = monotonic()
-    checkpoints = Checkpoints(folder, parts.learner, parts.trainer)
-    loggers = _loggers(parts, folder)
-    for logger in loggers:
-        logger.start(_beginning(parts, document))
+def _begin(request: Request, parts: Parts, folder: RunFolder) -> None:
+    """Keep the settings and what `auto` came to; say the latter."""
+    config = request.config
+    folder.begin(
+        request.written,
+        request.document,
+        seed=config.seed,
+        device=str(parts.device),
+        threads=parts.threads,
+        command=request.argv,
+    )
+    folder.status("running", {"choices": parts.choices})
     for name, choice in parts.choices.items():
         log.info("%s: %s", name, choice)
-    course = _train(parts, checkpoints, loggers)
-    checkpoints.write()
-    if parts.config.trainer.restore_best:
-        checkpoints.restore_best()
-    summary = Summary(
-        status=course.status,
-        folder=str(folder.path),
-        metrics=_measure(parts, course),
-        epochs=course.last.epoch if course.last else 0,
-        steps=parts.trainer.position.step,
-        seconds=monotonic() - began,
-        findings=examine(course.records),
-    )
-    drawn = pictures.draw(parts, course.records)
-    for logger in loggers:
-        logger.finish(summary, drawn)
-    folder.finish(summary, course.error)
-    return summary, course.error
+    if config.logger.progress and not request.brief:
+        terminal().print(Text(" · ".join(f"{name} {choice}" for name, choice in parts.choices.items()), "dim"))
 
 
 def _train(parts: Parts, checkpoints: Checkpoints, loggers: list[Logger]) -> _Course:
@@ -125,6 +123,30 @@ def _train(parts: Parts, checkpoints: Checkpoints, loggers: list[Logger]) -> _Co
     return course
 
 
+def _summary(parts: Parts, course: _Course, folder: RunFolder, seconds: float) -> Summary:
+    return Summary(
+        status=course.status,
+        folder=str(folder.path),
+        metrics=_measure(parts, course),
+        epochs=course.last.epoch if course.last else 0,
+        steps=parts.trainer.position.step,
+        seconds=seconds,
+        findings=examine(course.records),
+    )
+
+
+def show(summary: Summary, parts: Parts, *, brief: bool) -> None:
+    """The result on the terminal: a table, or one line for one job of many."""
+    if not brief:
+        terminal().print(result_table(summary, parts.config.name, parts.figures.monitor))
+        return
+    headline = [
+        name for name in summary.metrics if name.startswith(("valid/", "test/")) and name.split("/")[1] in ("loss", *parts.figures.epoch)
+    ]
+    words = [summary.status, *(f"{name} {number(summary.metrics[name])}" for name in headline), duration(summary.seconds)]
+    terminal().print(Text("  " + " · ".join(words)), soft_wrap=True)
+
+
 def _measure(parts: Parts, course: _Course) -> dict[str, float]:
     """The final figures of every part of the data, by their logged names, and when the best state was."""
     told = {
@@ -137,7 +159,8 @@ def _measure(parts: Parts, course: _Course) -> dict[str, float]:
     return told | best | lost
 
 
-def _loggers(parts: Parts, folder: RunFolder) -> list[Logger]:
+def _loggers(request: Request, parts: Parts, folder: RunFolder) -> list[Logger]:
+    """Whoever is told of this run, told that it begins."""
     settings = parts.config.logger
     thinned: list[Logger] = [MetricsFile(folder)]
     if settings.tensorboard:
@@ -145,10 +168,10 @@ def _loggers(parts: Parts, folder: RunFolder) -> list[Logger]:
 
         thinned.append(TensorBoard(folder))
     loggers: list[Logger] = [Thinned(logger, settings.every) for logger in thinned]
-    if settings.progress:
-        from dnnlab.loggers.progress import Progress
-
+    if settings.progress and not request.brief:
         loggers.append(Progress())
+    for logger in loggers:
+        logger.start(_beginning(parts, request.document))
     return loggers
 
 
@@ -163,10 +186,6 @@ def _beginning(parts: Parts, document: dict[str, Any]) -> Beginning:
         model=parts.network,
         example=train.x[:2],
     )
-
-
-def _health_due(wanted: bool, every: Any, epoch: int) -> bool:
-    return wanted and due(epoch, every)
 
 
 @contextmanager

@@ -60,12 +60,12 @@ class Rows:
 def build_rows(config: RunConfig, dtype: torch.dtype, device: torch.device) -> Rows:
     """Read or generate, split, scale; for an autoencoder the target of each row is the row itself."""
     settings = config.data
-    seed = config.seed if getattr(settings, "split_seed", None) is None else settings.split_seed  # type: ignore[union-attr]
+    split_seed: int | None = getattr(settings, "split_seed", None)
     dataset = data.prepare(
         _source(config),
         valid=getattr(settings, "valid", 0.0),
         test=settings.test if isinstance(settings, Data) else 0.0,
-        seed=seed,
+        seed=config.seed if split_seed is None else split_seed,
         stratify=getattr(settings, "stratify", False),
         scale=settings.scale,
         scale_target=isinstance(settings, Data) and settings.scale_target,

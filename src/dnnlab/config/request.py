@@ -19,4 +19,5 @@ class Request:
     folder: Path | None = None  # the exact run folder, where the user named it or a sweep made it; it may exist, empty
     root: Path = Path("outputs")  # else the run makes <root>/<name>/<date>_<time>_<microseconds>
     trusted: frozenset[str] = frozenset()  # top-level packages from which kind=custom may import
+    brief: bool = False  # one job of many: say little on the terminal
     argv: tuple[str, ...] = ()  # the settings given on the command line, as typed (a sweep's job: its own)
