@@ -65,7 +65,7 @@ class Learner(Protocol):
         """As `step`, but nothing moves where a number is not finite: -> what the first such tensor is, or ''."""
 
     def is_finite(self) -> Tensor:
-        """Whether every parameter is a finite number: () of bool, on the device."""
+        """Whether every parameter and running statistic is a finite number: () of bool, on the device."""
 
     def scores(self, x: Tensor) -> Tensor:
         """Raw scores of the averaged weights where there are such, else of the current ones. x: (B, D) -> (B, C)."""
@@ -127,6 +127,8 @@ class Solo:
         self.reseed = reseed
         self._health = Health(network, flat)
         self._buffers = list(network.buffers())
+        # running statistics, which an input that is too large makes infinite without a trace in the loss; a user's mask may hold −∞
+        self._statistics = {name: buffer for name, buffer in network.named_buffers() if buffer.isfinite().all()}
         network.train()
 
     def step(self, x: Tensor, target: Tensor, step: int, lr: float, loss: Tensor) -> None:
@@ -143,7 +145,8 @@ class Solo:
         bad = self._first_bad(x, loss)
         if not bad:
             self._update(x, target, step, lr)
-            bad = next((f"{name} after the step" for name in self.flat.spans if not self.flat.view(name).isfinite().all()), "")
+            moved = {name: self.flat.view(name) for name in self.flat.spans} | self._statistics
+            bad = next((f"{name} after the step" for name, tensor in moved.items() if not tensor.isfinite().all()), "")
         if bad:
             self.restore(before)
         return bad
@@ -173,7 +176,10 @@ class Solo:
         self.gradients(x, target, loss)
         self.regularizer.penalise(self.flat)
         self.regularizer.clip(self.flat)
-        return sum(self.penalties().values(), loss)
+        terms = self.penalties()
+        if self.regularizer.proximal:
+            terms.pop("l1", None)  # its part comes after the step, not by the gradient
+        return sum(terms.values(), loss)
 
     def _first_bad(self, x: Tensor, loss: Tensor) -> str:
         """The first tensor that is not finite; fp16's gradients may overflow, which only lowers their scale."""
@@ -186,7 +192,7 @@ class Solo:
 
     def is_finite(self) -> Tensor:
         """See `Learner.is_finite`."""
-        return self.flat.data.isfinite().all()
+        return torch.stack([tensor.isfinite().all() for tensor in (self.flat.data, *self._statistics.values())]).all()
 
     @torch.no_grad()
     def scores(self, x: Tensor) -> Tensor:
