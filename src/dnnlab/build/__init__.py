@@ -124,7 +124,7 @@ def _assemble(
 
     measure = partial(_measure, judge, rows, figures)
     trainer = Trainer(learner, batches, course, measure, health_due=health_due, plateau=plateau)
-    threads = thread_count(config.threads, size * len(flat.weights))
+    threads = thread_count(config.threads, size * max(flat.shapes[name].numel() for name in flat.spans))
     choices = {
         "task": f"{rows.task} ({rows.inputs} inputs, {rows.outputs} outputs)",
         "rows": ", ".join(f"{name} {len(part.x):,}" for name, part in rows.parts().items()),

@@ -9,7 +9,7 @@ import torch
 
 from dnnlab.errors import ConfigError
 
-SMALL = 1_000_000  # multiply-adds of one step below which a second thread costs more than it brings (measured on 2 cores)
+SMALL = 2_000_000  # multiply-adds of a product below which a second thread costs more than it brings (measured on 2 cores)
 
 
 def find_device(asked: str) -> torch.device:
@@ -49,7 +49,9 @@ def find_dtype(precision: str, device: torch.device) -> tuple[torch.dtype, torch
 
 
 def thread_count(asked: int | str, work: int) -> int:
-    """CPU threads for a run. work: multiply-adds of one training step, forward.
+    """CPU threads for a run. work: multiply-adds of the largest product in a step.
+
+    Many small products gain little from a second thread, and lose much where another process wants the same core.
 
     >>> thread_count(3, 10), thread_count("auto", 10)
     (3, 1)
