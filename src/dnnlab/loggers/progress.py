@@ -36,14 +36,15 @@ class Progress:
         self._live: Live | None = None
         self._figures: dict[str, float] = {}
         self._last: Epoch | None = None
-        self._began = self._drawn = 0.0
+        self._drawn = 0.0
         self._told = True  # whether the last record was shown
         self._seconds, self._epochs = 0.0, 0  # of training, in this process
+        self._first: tuple[float, int] | None = None  # when the first record came, and of which epoch: it bears what is done but once
 
     def start(self, beginning: Beginning) -> None:
         """Begin to count; draw an empty line on a terminal."""
         self._beginning = beginning
-        self._began = self._drawn = monotonic()
+        self._drawn = monotonic()
         if self._console.is_terminal:
             # no thread: the line is drawn by the records alone
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
@@ -55,7 +56,9 @@ class Progress:
         self._figures.update(record.metrics)
         self._seconds += record.seconds
         self._epochs += record.ends_epoch
-        silence = monotonic() - self._drawn
+        now = monotonic()
+        self._first = self._first or (now, record.epoch)
+        silence = now - self._drawn
         self._told = silence >= REFRESH if self._live else (record.ends_epoch and landmark(record.epoch)) or silence >= PATIENCE
         if self._told:
             self._show(record)
@@ -86,9 +89,10 @@ class Progress:
         words = [f"epoch {record.epoch}/{self._beginning.epochs}"]
         words += [f"{printable(name)} {number(self._figures[name])}" for name in names if name in self._figures]
         words += [f"lr {self._figures['lr']:.3g}"] if "lr" in self._figures else []
-        left = self._beginning.epochs - record.epoch
-        if self._epochs and left > 0:
-            words.append(f"{duration(left * (monotonic() - self._began) / self._epochs)} left")
+        began, first = self._first or (0.0, record.epoch)
+        left, done = self._beginning.epochs - record.epoch, record.epoch - first
+        if left > 0 and done > 0:
+            words.append(f"{duration(left * (monotonic() - began) / done)} left")
         if self._epochs and self._seconds > 0:
             words.append(f"{self._beginning.rows * self._epochs / self._seconds:,.0f} rows/s")
         return words
