@@ -24,7 +24,7 @@ Numbers = Sequence[float] | NDArray[Any]
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#9A8700", "#7A3E9D", "#5B6B73")
-DPI = 120
+DPI = 100
 MOST_CURVES = 10  # classes that get a curve of their own
 
 
@@ -56,13 +56,13 @@ def confusion_matrix(counts: NDArray[Any], classes: Sequence[str]) -> bytes:
     """Rows are the true classes, columns the answers; colour is the share of the true class, numbers are rows of data. counts: (C, C)."""
     size = len(classes)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = min(11.0, 3.4 + 0.42 * size)
+    side = min(11.0, 2.6 + 0.3 * size)
     figure = _figure(side + 0.9, side)
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, label="share of the true class")
     names = [_short(name) for name in classes]
-    upright = max(map(len, names)) <= 9 * (side - 1.5) / size  # as far as nine letters an inch fit into a cell
+    upright = max(map(len, names)) <= 9 * (side - 1.2) / size  # as far as nine letters an inch fit into a cell
     axes.set_xticks(range(size), names, rotation=0 if upright else 45, ha="center" if upright else "right", rotation_mode="anchor")
     axes.set_yticks(range(size), names)
     axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
@@ -70,7 +70,7 @@ def confusion_matrix(counts: NDArray[Any], classes: Sequence[str]) -> bytes:
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="both", length=0)
     if size <= 30:
-        font = 11 if size <= 6 else 9 if size <= 12 else 6.5
+        font = 11 if size <= 4 else 8.5 if size <= 12 else 6.5
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 ink = "white" if shares[row, column] > 0.55 else "black"

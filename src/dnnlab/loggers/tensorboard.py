@@ -33,6 +33,7 @@ HPARAMS = (
     "regularization.max_norm", "regularization.clip_norm", "regularization.sparsity.keep", "trainer.epochs", "trainer.batch_size",
     "trainer.ema", "precision", "seed",
 )  # fmt: skip
+FIRST = ("data", "model", "optimizer", "optimizer.lr", "seed")
 METRICS = ("test/accuracy", "test/loss", "test/rmse", "test/r2", "final/valid/accuracy", "final/valid/loss", "final/valid/rmse")
 
 
@@ -62,8 +63,7 @@ class TensorBoard:
         """Write final metrics (those of train and valid under final/, beside their curves), pictures, and how the run ended."""
         if self._file is None:
             return
-        curves = ("train/", "valid/")
-        final_metrics = {f"final/{name}" if name.startswith(curves) else name: value for name, value in summary.metrics.items()}
+        final_metrics = {name if name.startswith("test/") else f"final/{name}": value for name, value in summary.metrics.items()}
         self._scalars(final_metrics, summary.steps)
         self._write(summary=_experiment(final_metrics), step=summary.steps)
         for name, png in pictures.items():
@@ -155,7 +155,7 @@ def _experiment(metrics: Iterable[str]) -> Values:
 
     columns = dict.fromkeys([*METRICS, *(name for name in metrics if name.startswith("test/"))])
     experiment = Experiment(
-        hparam_infos=[HParamInfo(name=name) for name in HPARAMS],
+        hparam_infos=[HParamInfo(name=name, differs=name in FIRST) for name in HPARAMS],  # what differs is what the page shows at first
         metric_infos=[MetricInfo(name=MetricName(tag=name), display_name=name) for name in columns],
     )
     return _hparams_summary(EXPERIMENT_TAG, HParamsPluginData(experiment=experiment))
