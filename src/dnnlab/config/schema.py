@@ -115,6 +115,11 @@ def unknown_key(key: str, kinds: Kinds, origin: Origin) -> ConfigError:
     hints = [f"Did you mean {near}{_in_brackets(origin(near))}?" if near else ""]
     if others:
         hints.append(f"{group}={', '.join(others)} would have it.")
+        set_by = origin(f"{group}.kind")
+        if set_by and f"{group}/{kinds[group]}.yaml:" not in set_by.replace("\\", "/"):
+            hints.append(
+                f"A kind brings its settings where it is chosen as a whole, {group}={kinds[group]}, not by {group}.kind ({set_by})."
+            )
     siblings = [name.removeprefix(f"{parent}.") for name in keys(kinds) if name.rpartition(".")[0] == parent]
     siblings = [name for name in siblings if name != "kind"]
     if siblings:
@@ -136,7 +141,8 @@ def nearest(key: str, kinds: Kinds) -> str:
     beside = {name.rpartition(".")[2]: name for name in every if name.rpartition(".")[0] == parent}
     close = [beside[name] for name in get_close_matches(word, beside, n=1, cutoff=0.6)]
     same_word = [name for name in every if name.rpartition(".")[2] == word]
-    return next(iter(close + same_word + get_close_matches(key, every, n=1, cutoff=0.8)), "")
+    anywhere = [] if parent and beside else get_close_matches(key, every, n=1, cutoff=0.8)
+    return next(iter(close + same_word + anywhere), "")
 
 
 def at(key: str, origin: Origin) -> str:

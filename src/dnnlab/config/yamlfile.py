@@ -77,22 +77,37 @@ def lines(path: Path, package: str = "") -> dict[str, str]:
         node = _read(path, path.stat().st_mtime_ns)
     except (ConfigError, OSError):
         return {}
-    return {} if node is None else {key: f"{shown_path(path)}:{at.start_mark.line + 1}" for key, at in _keys(node, package)}
+    found = list(_walk(node, package)) if node is not None else []
+    pairs = [(key, pair) for key, item in found if isinstance(item, yaml.MappingNode) for pair in item.value]
+    names = {_dotted(key, name.value): name for key, (name, _) in pairs if isinstance(name, yaml.ScalarNode)}
+    return {key: f"{shown_path(path)}:{name.start_mark.line + 1}" for key, name in names.items()}
 
 
-def scalars(node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, yaml.ScalarNode]]:
-    """Every scalar of a tree with its dotted key (a list's items have their list's), keys of mappings included."""
-    match node:
-        case yaml.MappingNode():
-            for name, value in node.value:
-                if isinstance(name, yaml.ScalarNode):
-                    yield f"{prefix}.", name
-                    yield from scalars(value, _dotted(prefix, name.value))
-        case yaml.SequenceNode():
-            for value in node.value:
-                yield from scalars(value, prefix)
-        case yaml.ScalarNode():
-            yield prefix, node
+def scalars(node: yaml.Node, package: str = "") -> Iterator[tuple[str, yaml.ScalarNode]]:
+    """Every scalar of a tree with its dotted key; keys of mappings, too: they stand at "group." of their group."""
+    for key, item in _walk(node, package):
+        if isinstance(item, yaml.ScalarNode):
+            yield key, item
+        for name, _ in item.value if isinstance(item, yaml.MappingNode) else ():
+            if isinstance(name, yaml.ScalarNode):
+                yield f"{key}.", name
+
+
+def _walk(top: yaml.Node, package: str) -> Iterator[tuple[str, yaml.Node]]:
+    """Every node under a node once, however often aliases repeat it; a list's items stand at their list's key."""
+    seen: set[int] = set()
+    waiting = [(package, top)]
+    while waiting:
+        key, node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield key, node
+        if isinstance(node, yaml.SequenceNode):
+            waiting.extend((key, item) for item in reversed(node.value))
+        elif isinstance(node, yaml.MappingNode):
+            inner = [(_dotted(key, name.value), value) for name, value in node.value if isinstance(name, yaml.ScalarNode)]
+            waiting.extend(reversed(inner))
 
 
 def shown_path(path: Path) -> str:
@@ -170,21 +185,17 @@ def _syntax_error(path: Path, text: str, error: yaml.MarkedYAMLError) -> ConfigE
     return ConfigError(f"a file of settings must be YAML, however: {problem}", where=f"{shown_path(path)}:{line}:{column}", fix=fix)
 
 
-def _double_keys(path: Path, node: yaml.Node, prefix: str = "") -> None:
-    children = node.value if isinstance(node, yaml.SequenceNode) else []
-    if isinstance(node, yaml.MappingNode):
+def _double_keys(path: Path, top: yaml.Node) -> None:
+    for key, node in _walk(top, ""):
         first: dict[str, int] = {}
-        for name, value in node.value:
+        for name, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if not isinstance(name, yaml.ScalarNode):
                 raise ConfigError("a key must be a word, however: a list or mapping", where=place(path, name), fix="Write key: value")
             if name.value in first and name.value != "<<":
                 twice = f"{shown(name.value)} stands in lines {first[name.value]} and {name.start_mark.line + 1}"
-                where = f"{place(path, name)}:{_dotted(prefix, name.value)}"
+                where = f"{place(path, name)}:{_dotted(key, name.value)}"
                 raise ConfigError(f"a key must stand once, however: {twice}", where=where, fix="Remove one of the two")
             first[name.value] = name.start_mark.line + 1
-            _double_keys(path, value, _dotted(prefix, name.value))
-    for child in children:
-        _double_keys(path, child, prefix)
 
 
 def _trap(path: Path, key: str, scalar: yaml.ScalarNode, wanted: str) -> None:
@@ -214,15 +225,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _keys(node: yaml.Node, prefix: str) -> Iterator[tuple[str, yaml.Node]]:
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            if isinstance(name, yaml.ScalarNode):
-                key = _dotted(prefix, name.value)
-                yield key, name
-                yield from _keys(value, key)
 
 
 def _dotted(prefix: str, name: str) -> str:

@@ -1,15 +1,14 @@
-"""Where Hydra composes: choices and overrides in, one typed request for each run out."""
+"""Where Hydra reads the command line and calls a run, or the jobs of a sweep. Help and completion pass here: imports are few."""
 
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,16 +17,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from dnnlab.config.reader import kinds_in, read
-from dnnlab.config.request import Request
-from dnnlab.config.schema import lookup
-from dnnlab.config.yamlfile import MAX_BYTES, inspect, too_large
+from dnnlab.config.yamlfile import MAX_BYTES, too_large
 from dnnlab.door.arguments import Arguments, parse
-from dnnlab.door.origins import Origins, overridden, override_key
-from dnnlab.door.references import resolve
-from dnnlab.door.survey import CONFIG_NAME, CONFIGS, files_in_use, plain
-from dnnlab.door.translate import translated
+from dnnlab.door.choices import CONFIG_NAME, CONFIGS, chosen_files, override_key
+from dnnlab.door.voice import tell
 from dnnlab.errors import DnnlabError
+
+if TYPE_CHECKING:
+    from dnnlab.config.request import Request
 
 
 @dataclass
@@ -39,8 +36,8 @@ class Session:
     root: Path = Path("outputs")
     sweep: Path | None = None  # the folder of a sweep that has ended
     jobs: int = 0  # jobs begun
-    training: bool = False  # an error from here on is not Hydra's
-    status: str = "finished"  # how the last run ended
+    status: str = "finished"  # how the run ended
+    error: Exception | None = None  # what ended the run early
 
 
 _session = Session()
@@ -50,17 +47,21 @@ def launch(session: Session) -> None:
     """Let Hydra read the command line in sys.argv and call `job` once, or once for each job of a sweep; raises DnnlabError."""
     global _session
     _session = session
-    _check_sizes(session.arguments)
+    for path in chosen_files(session.arguments):  # before Hydra loads them
+        if path.stat().st_size > MAX_BYTES:
+            raise too_large(path, path.stat().st_size)
     with _environment("HYDRA_FULL_ERROR", "1"):  # else Hydra prints its errors itself, and leaves
         try:
             hydra.main(config_path=str(CONFIGS), config_name=CONFIG_NAME, execution_whitelist=f"{__name__}.Watch")(job)()
-        except DnnlabError:
-            raise
-        except Exception as error:
-            known = None if session.training else translated(error, session.arguments)
+        except Exception as error:  # never a run's: `job` keeps those
+            from dnnlab.door.translate import translated
+
+            known = translated(error, session.arguments)
             if known is None:
                 raise
             raise known from error
+    if session.error is not None:
+        raise session.error
 
 
 class Watch(Callback):
@@ -72,7 +73,8 @@ class Watch(Callback):
             chosen = Path(config.hydra.run.dir)
         except OmegaConfBaseException:
             return  # Hydra meets it again, and raises it
-        if overridden("hydra.run.dir", config.hydra.overrides.hydra):
+        given = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False) or ()
+        if any(override_key(str(override)) in ("hydra.run.dir", "hydra.run") for override in given):
             _session.folder = chosen
         else:
             _session.root = chosen
@@ -85,77 +87,52 @@ class Watch(Callback):
 
 
 def job(config: DictConfig) -> None:
-    """One run. In a sweep an error is told and written down, and the other jobs go on."""
+    """One run. Its errors do not pass through Hydra, which would print them: of a single run `launch` raises them; in a sweep they are
+    told and written down, and the other jobs go on."""
     context = HydraConfig.get()
     _session.jobs += 1
-    if context.mode != RunMode.MULTIRUN:
-        _session.status = _train(_request(config, context, _session.folder))
+    if context.mode == RunMode.MULTIRUN:
+        _job_of_sweep(config, context)
         return
-    folder, overrides = Path(context.runtime.output_dir), list(context.overrides.task)
+    try:
+        _session.status = train(_request(config, context, _session.folder))
+    except Exception as error:
+        _session.error = error
+
+
+def _job_of_sweep(config: DictConfig, context: Any) -> None:
+    folder = Path(context.runtime.output_dir)
+    overrides = [str(override) for override in OmegaConf.to_container(context.overrides.task, resolve=False) or ()]
     title = " ".join((f"job {context.job.num}:", *overrides))
     print(title, flush=True)
     request: Request | None = None
-    failure: DnnlabError | None = None
     try:
         request = _request(config, context, folder)
-        if _train(request) == "interrupted":
-            raise KeyboardInterrupt  # the sweep's jobs that are left shall not begin
+        if train(request) == "interrupted":
+            raise KeyboardInterrupt  # the jobs that are left shall not begin
+        return
     except DnnlabError as error:
-        failure = error
         tell(error, prefix=f"{title} - ")
+        failure = error
     except Exception as error:  # our own fault, and not the other jobs'
         traceback.print_exc()
         failure = DnnlabError(f"{type(error).__name__}: {error}", where=title)
-    finally:
-        _session.training = False
-    if failure is not None:
-        from dnnlab import runfolder
+    from dnnlab import runfolder
 
-        runfolder.record_failure(folder, request.document if request else None, overrides, failure)
-
-
-def tell(error: DnnlabError, prefix: str = "") -> None:
-    """One line on stderr for an error, and one for each that was found beside it."""
-    for line in (str(error), *getattr(error, "__notes__", ())):
-        head = "" if line.startswith(" ") else f"dnnlab: error[{error.kind}]: {prefix}"
-        print(head + line, file=sys.stderr, flush=True)
+    runfolder.record_failure(folder, request.document if request else None, overrides, failure)
 
 
 def _request(config: DictConfig, context: Any, folder: Path | None) -> Request:
-    overrides = [*context.overrides.hydra, *context.overrides.task]
-    origins = Origins(files_in_use(context, overrides), tuple(overrides))
-    kinds = kinds_in(plain(config))
-    for file in origins.files:
-        inspect(file.path, wants=lambda key: fact.words if (fact := lookup(key, kinds)) else "", package=file.package)
-    resolved = resolve(config, origins)
-    typed = read(resolved.mapping, origin=origins, references=resolved.shown)
-    return Request(
-        config=typed,
-        written=OmegaConf.to_yaml(config),
-        document=resolved.keep_references(typed.model_dump(mode="json")),
-        folder=folder,
-        root=_session.root,
-        trusted=_session.arguments.trusted,
-        argv=tuple(context.overrides.task),
-    )
+    from dnnlab.door.requests import request_of
+
+    return request_of(config, context, _session.arguments, folder=folder, root=_session.root)
 
 
-def _train(request: Request) -> str:
+def train(request: Request) -> str:
+    """Hand one run to the application; -> how it ended."""
     from dnnlab import app  # torch comes in here, and not before
 
-    _session.training = True
     return app.train(request).status
-
-
-def _check_sizes(arguments: Arguments) -> None:
-    """Refuse large files before Hydra loads them: those of the options that the command line chooses."""
-    folders = [folder for folder in (CONFIGS, arguments.config_dir) if folder is not None]
-    for override in arguments.overrides:
-        for option in override.partition("=")[2].split(","):
-            for folder in folders:
-                path = folder / override_key(override) / f"{option}.yaml"
-                if len(str(path)) < 1000 and path.is_file() and path.stat().st_size > MAX_BYTES:
-                    raise too_large(path, path.stat().st_size)
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from omegaconf.errors import OmegaConfBaseException
 from dnnlab.config.run import RunConfig
 from dnnlab.config.schema import REQUIRED, Fact, keys, lookup, unknown_key, variants
 from dnnlab.door.arguments import Arguments
+from dnnlab.door.choices import options
 from dnnlab.door.origins import COMMAND_LINE
 from dnnlab.door.references import resolve
-from dnnlab.door.survey import CONFIGS, Survey, survey
+from dnnlab.door.survey import Survey, survey
 from dnnlab.door.translate import translated, unknown_keys
 from dnnlab.errors import ConfigError
 
@@ -99,9 +100,3 @@ def _meaning(key: str, found: Survey) -> str:
     for part in key.split("."):
         node = node[part]
     return "" if key in resolved.shown else f"  (here: {_flow(node)})"
-
-
-def options(group: str, arguments: Arguments) -> list[str]:
-    """The options of a group: the YAML files of its folders."""
-    folders = [folder / group for folder in (CONFIGS, arguments.config_dir) if folder is not None]
-    return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.yaml")})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from dnnlab.config.schema import groups
 from dnnlab.config.yamlfile import lines
+from dnnlab.door.choices import override_key
 
 COMMAND_LINE = "command line"
 
@@ -44,27 +44,8 @@ class Origins:
         return [lines(file.path, file.package) for file in self.files]
 
 
-def overridden(key: str, overrides: Iterable[str]) -> bool:
-    """Whether the command line set a key itself.
-
-    >>> overridden("hydra.run.dir", ["hydra.run.dir=here"]), overridden("optimizer.lr", ["optimizer=adam"])
-    (True, False)
-    """
-    return any(_sets(override, key) for override in overrides)
-
-
-def override_key(override: str) -> str:
-    """The key of an override: what stands before its equals sign."""
-    return override.partition("=")[0].lstrip("+~").strip()
-
-
 def _sets(override: str, key: str) -> bool:
     name = override_key(override)
     if name in groups() and not override.partition("=")[2].startswith("{"):  # a choice
         return key in (name, f"{name}.kind")
-    return key == name or key.startswith(f"{name}.")
-
-
-def chosen(overrides: Sequence[str], group: str) -> bool:
-    """Whether the command line chose an option of a group."""
-    return any(override_key(override) == group for override in overrides)
+    return key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.")

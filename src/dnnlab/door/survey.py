@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from dnnlab.config.reader import kinds_in
 from dnnlab.config.schema import Kinds
 from dnnlab.door.arguments import Arguments
-from dnnlab.door.origins import Origins, Used, override_key
-
-CONFIGS = Path(str(files("dnnlab.configs")))
-CONFIG_NAME = "train"
+from dnnlab.door.choices import CONFIG_NAME, CONFIGS, override_key
+from dnnlab.door.origins import Origins, Used
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,8 @@ def survey(arguments: Arguments) -> Survey:
                 overrides = kept
                 unknown.append(key)
         origins = Origins(files_in_use(config.hydra, [*extra, *overrides]), tuple(overrides))
-    del config["hydra"]
+    with open_dict(config):
+        del config["hydra"]
     return Survey(config, origins, tuple(unknown), kinds_in(plain(config)))
 
 

@@ -12,10 +12,11 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from yaml import YAMLError
 
 from dnnlab.config.schema import Origin, at, shown_key, unknown_key
-from dnnlab.config.yamlfile import inspect, shown_path, too_deep
+from dnnlab.config.yamlfile import inspect, lines, shown_path, too_deep
 from dnnlab.door.arguments import Arguments
-from dnnlab.door.origins import COMMAND_LINE, override_key
-from dnnlab.door.survey import CONFIGS, Survey, survey, unknown_key_of
+from dnnlab.door.choices import CONFIGS, chosen_files, options, override_key
+from dnnlab.door.origins import COMMAND_LINE
+from dnnlab.door.survey import Survey, survey, unknown_key_of
 from dnnlab.errors import ConfigError, DnnlabError, ResourceError, UntrustedError, did_you_mean, shown
 
 
@@ -44,7 +45,9 @@ def _grammar(error: Exception, arguments: Arguments) -> ConfigError | None:
     column = min(_column(error), len(text))
     if "=" not in text:
         fix = f"Settings are written as key=value: {text or 'key'}=VALUE"
-    elif column >= len(text):
+    elif column < text.index("="):
+        fix = "A key is a dotted name: optimizer.lr=0.01"
+    elif column >= len(text) or any(text.count(quote) % 2 for quote in "'\""):
         fix = "Something is not closed: a bracket, a brace or a quote"
     else:
         fix = f"Quote what is text: '{override_key(text)}=\"{text.partition('=')[2]}\"'"
@@ -65,7 +68,7 @@ def _column(error: Exception) -> int:
 def _option(error: Exception, arguments: Arguments) -> ConfigError | None:
     """C11: an option that its group has not."""
     if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
-        return ConfigError("a choice must be the name of an option, however: a number or mapping", where=COMMAND_LINE, fix="Try --help")
+        return _no_word(arguments)
     if not isinstance(error, MissingConfigException) or not error.missing_cfg_file:
         return None
     group, _, name = error.missing_cfg_file.rpartition("/")
@@ -77,10 +80,29 @@ def _option(error: Exception, arguments: Arguments) -> ConfigError | None:
         )
     named = re.match(r"In '([^']+)'", str(error))
     typed = any(override_key(override) == group for override in arguments.overrides)
-    where = f"{COMMAND_LINE}:{group}" if typed or named is None else f"{named[1]}.yaml:{group}"
+    where = f"{COMMAND_LINE}:{group}" if typed or named is None else f"{_asking_file(group, name, arguments) or named[1] + '.yaml'}:{group}"
     options = list(error.options or ())
     fix = did_you_mean(name, options) if options else "There is no such group; --help shows what there is"
     return ConfigError(f"{group} must be one of its options, however: {shown(name)}", where=where, fix=fix)
+
+
+def _asking_file(group: str, name: str, arguments: Arguments) -> str:
+    """The file chosen on the command line whose defaults ask for an option; Hydra names only the one that is overridden."""
+    for path in chosen_files(arguments):
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+            if re.search(rf"\boverride\s+/?{re.escape(group)}\s*:\s*['\"]?{re.escape(name)}\b", line):
+                return f"{shown_path(path)}:{number}"
+    return ""
+
+
+def _no_word(arguments: Arguments) -> ConfigError:
+    chosen = [(override_key(override), override.partition("=")[2]) for override in arguments.overrides]
+    group, value = next(
+        ((key, value) for key, value in chosen if (names := options(key, arguments)) and value not in names), ("a choice", "")
+    )
+    fix = did_you_mean(value, options(group, arguments)) if value else "--help shows the choices"
+    what = f"{group} must be one of its options, however: {shown(value) if value else 'a number or mapping'}"
+    return ConfigError(what, where=f"{COMMAND_LINE}:{group}" if value else COMMAND_LINE, fix=fix)
 
 
 def _file(error: Exception, arguments: Arguments) -> ConfigError | None:
@@ -93,11 +115,11 @@ def _file(error: Exception, arguments: Arguments) -> ConfigError | None:
             inspect(Path(path))
         except ConfigError as fault:
             return fault
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        text = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
         key = next((str(link.full_key) for link in _chain(error) if isinstance(link, GrammarParseError) and link.full_key), "")
         if key:
             text = f"the reference in {shown_key(key)} is not closed or not written as ${{key}}"
-        fault_at = f"{shown_path(Path(path))}:{shown_key(key)}" if key else shown_path(Path(path))
+        fault_at = f"{lines(Path(path)).get(key, shown_path(Path(path)))}:{shown_key(key)}" if key else shown_path(Path(path))
         return ConfigError(f"a file of settings must be readable, however: {text}", where=fault_at)
     return None
 
@@ -147,7 +169,7 @@ def _refused(error: Exception, arguments: Arguments) -> DnnlabError | None:
     if isinstance(error, SearchPathException):
         where = f"--config-dir {arguments.config_dir}"
         return ConfigError("the folder of your own settings must exist, however: it does not", where=where, fix="Look at the path")
-    if isinstance(error, InstantiationException):
+    if any(isinstance(link, InstantiationException) for link in _chain(error)):
         what = "settings must not name code to run, however: hydra was told to (a _target_ of its own)"
         return UntrustedError(what, where="hydra", fix="Remove it; a module of yours comes in by kind: custom and --trust PACKAGE")
     return None
@@ -155,6 +177,9 @@ def _refused(error: Exception, arguments: Arguments) -> DnnlabError | None:
 
 def _other(error: Exception, chain: list[BaseException]) -> ConfigError:
     key = next((str(link.full_key) for link in chain if isinstance(link, OmegaConfBaseException) and link.full_key), "")
+    if any(isinstance(link, GrammarParseError) for link in chain):
+        what = f"a reference must be written ${{key}} or ${{resolver:arguments}}, however: {shown(str(chain[-1]).splitlines()[0])}"
+        return ConfigError(what, where=shown_key(key) if key else COMMAND_LINE, fix="Close its brace, or write \\${ for the plain text")
     said = [str(link).splitlines()[0] for link in chain if str(link)]
     fact = "; ".join(dict.fromkeys(line.rstrip(" :.") for line in said[:2])) or type(error).__name__
     return ConfigError(
