@@ -17,6 +17,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
@@ -79,7 +80,7 @@ def by_hand(x: torch.Tensor, y: torch.Tensor, size: Size, classes: int) -> float
     torch.manual_seed(0)
     widths = [x.shape[1], *size.hidden, classes]
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     network = nn.Sequential(*layers[:-1])
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
@@ -152,10 +153,9 @@ def main() -> None:
         result = compare(size, asked.rounds, asked.threads)
         results.append(result)
         low, high = result["ratio_quartiles"]
-        print(
-            f"{result['size']:42} {result['hand_us']:7.1f} µs {result['dnnlab_us']:7.1f} µs "
-            f"{result['ratio']:7.3f} ({low:.3f} to {high:.3f}) {result['goal']:6.2f}  {result['threads']['hand']}, {result['threads']['dnnlab']}"
-        )
+        times = f"{result['hand_us']:7.1f} µs {result['dnnlab_us']:7.1f} µs"
+        ratio = f"{result['ratio']:7.3f} ({low:.3f} to {high:.3f}) {result['goal']:6.2f}"
+        print(f"{result['size']:42} {times} {ratio}  {result['threads']['hand']}, {result['threads']['dnnlab']}")
     if asked.json is not None:
         asked.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 

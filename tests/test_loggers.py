@@ -124,7 +124,7 @@ def test_a_record_becomes_a_row_and_pictures_become_files(tmp_path: Path) -> Non
     logger.epoch(record(2))
     logger.finish(summary(), {"confusion_matrix": png(), "curve/roc": png()})
     folder.finish(summary())
-    expected = {"epoch": 2, "step": 20, "seconds": 0.5, "train/loss": 0.5, "valid/loss": 1.0, "lr": 0.01, "health/layer1/dead": 0.25}
+    expected = {"epoch": 2, "step": 20, "train/loss": 0.5, "valid/loss": 1.0, "lr": 0.01, "health/layer1/dead": 0.25}
     assert folder.read_metrics()[1] == expected
     assert (folder.path / "plots" / "confusion_matrix.png").read_bytes() == png()
     assert (folder.path / "plots" / "curve_roc.png").exists()

@@ -203,7 +203,7 @@ def test_metrics_are_strict_json_and_come_back_as_numbers(tmp_path: Path) -> Non
     assert rows[1] == {"epoch": 2, "train/loss": float("-inf"), "valid/loss": 0.1 + 0.2}
     folder.finish(Summary("finished", "", {}, epochs=2, steps=2, seconds=0.0))
     assert (folder.path / "metrics.csv").read_text().splitlines() == [
-        "epoch,step,seconds,train/loss,valid/loss", "1,,,nan,", f"2,,,-inf,{0.1 + 0.2!r}",
+        "epoch,step,train/loss,valid/loss", "1,,nan,", f"2,,-inf,{0.1 + 0.2!r}",
     ]  # fmt: skip
 
 

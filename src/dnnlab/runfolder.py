@@ -149,7 +149,7 @@ class RunFolder:
         self.close()
         rows = self.read_metrics()
         if rows:
-            write_atomic(self.path / TABLE, to_csv(rows, ("epoch", "step", "seconds")))
+            write_atomic(self.path / TABLE, to_csv(rows, ("epoch", "step")))
 
     def read_run(self) -> dict[str, Any]:
         """What run.json says."""

@@ -162,6 +162,7 @@ class Trainer:
             bad = self.learner.checked_step(x, target, step, self.rate(step), self._losses[batch])
             if bad:
                 self.position = replace(place, batch=batch, step=step)
+                self._losses[batch:] = 0.0
                 rows = self.batches.numbers(batch, order)
                 raise DivergedError(
                     f"training must stay finite, however: {bad} is not, at step {step + 1} (epoch {place.epoch + 1})",

@@ -10,7 +10,10 @@ from tests.support import differences, parts, state
 
 KINDS: dict[str, dict[str, Any]] = {
     "written out, with dropout and noise": {"regularization": {"dropout": 0.3, "input_noise": 0.1, "input_dropout": 0.1}},
-    "autograd, with normalisation": {"model": {"kind": "deep", "depth": 2, "width": 8, "norm": "batch"}, "regularization": {"dropout": 0.2}},
+    "autograd, with normalisation": {
+        "model": {"kind": "deep", "depth": 2, "width": 8, "norm": "batch"},
+        "regularization": {"dropout": 0.2},
+    },
     "autoencoder": {"model": {"kind": "autoencoder", "hidden": [6], "bottleneck": 2, "tied": True}},
     "lsuv": {"initialization": {"kind": "lsuv"}},
 }

@@ -15,7 +15,8 @@ from tests.support import Parts, differences, parts, state
 EPOCHS, STEPS = 3, 15  # 144 training rows in batches of 32: 5 steps an epoch
 
 OPTIMIZERS = (
-    "gd", "sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "nadam", "radam", "adamax", "lbfgs", "rprop", "muon",
+    "gd", "sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "nadam", "radam", "adamax", "lbfgs", "rprop",
+    "muon",
 )  # fmt: skip
 RULES: dict[str, dict[str, Any]] = {
     "dropout and noise": {"regularization": {"dropout": 0.3, "input_noise": 0.1}},

@@ -21,9 +21,8 @@ class MetricsFile:
         """Nothing to write yet."""
 
     def epoch(self, record: Epoch) -> None:
-        """Add a row: epoch, step, seconds of training since the last row, metrics and health."""
-        row = {"epoch": record.epoch, "step": record.step, "seconds": round(record.seconds, 6)}
-        self._folder.append_metrics({**row, **record.metrics, **record.health})
+        """Add a row: epoch, step, metrics and health; no times, so that equal runs leave equal bytes."""
+        self._folder.append_metrics({"epoch": record.epoch, "step": record.step, **record.metrics, **record.health})
 
     def finish(self, summary: Summary, pictures: Mapping[str, bytes]) -> None:
         """Keep the pictures."""
