@@ -45,7 +45,8 @@ def test_a_dead_unit_is_silent_for_every_row() -> None:
     first = network.get_submodule("hidden1.linear")
     with torch.no_grad():
         first.bias[:2] = -1000.0  # type: ignore[index]
-        first.bias[2:] = 1000.0  # type: ignore[index]
+        first.bias[2:4] = 1000.0  # type: ignore[index]
+        first.bias[4:] = 0.0  # type: ignore[index]  # silent for some rows only
     figures = values(Health(network, FlatParameters(network)).figures(torch.randn(50, 5)))
     assert figures["hidden1/dead"] == pytest.approx(2 / 6)
 

@@ -193,6 +193,14 @@ def test_a_certain_right_answer_has_no_focal_slope(gamma: float) -> None:
     torch.testing.assert_close(losses.Focal(gamma).slope(scores, target), torch.zeros(2, 1), rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize("gamma", [0.3, 1.0, 2.0])
+def test_focal_is_as_exact_in_float32_where_an_answer_is_nearly_certain(gamma: float) -> None:
+    scores, target, loss = torch.linspace(10, 30, 50).unsqueeze(1), torch.ones(50, 1), losses.Focal(gamma)
+    wanted = loss.slope(scores.double(), target.double()).float()
+    torch.testing.assert_close(loss.slope(scores, target), wanted, rtol=1e-4, atol=0)
+    torch.testing.assert_close(slope_by_autograd(loss, scores, target), wanted, rtol=1e-4, atol=0)
+
+
 def test_a_custom_loss_is_taken_row_by_row() -> None:
     loss = losses.CustomLoss(lambda scores, target: (scores - target).pow(4).sum(-1))
     scores, target = sample(Task.REGRESSION, ROWS)

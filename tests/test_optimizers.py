@@ -263,9 +263,9 @@ def test_muons_update_is_nearly_orthogonal() -> None:
 
 def test_muon_without_hidden_matrices_is_adamw() -> None:
     network, reference = network_of(), network_of()
-    mine = optimizers.muon(FlatParameters(network), [], 0.1, LR, 0.95, LR)
+    mine = optimizers.muon(FlatParameters(network), [], 0.1, 5 * LR, 0.95, LR)
     theirs = ours("adamw", reference, 0.1)
-    advance(mine, network)
+    advance(mine, network, lr=5 * LR)  # the rate that is told is Muon's
     advance(theirs, reference)
     for one, other in zip(network.parameters(), reference.parameters(), strict=True):
         closely(one, other)
