@@ -30,7 +30,7 @@ def size(png: bytes) -> tuple[int, int]:
 
 
 def is_sane(png: bytes, most: int = 2000) -> bool:
-    return all(150 <= side <= most for side in size(png))
+    return all(60 <= side <= most for side in size(png))
 
 
 def answers(classes: int, rows: int = 200) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

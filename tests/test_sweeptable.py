@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from dnnlab import provenance
 from dnnlab.errors import ConfigError, DivergedError
 from dnnlab.records import Summary
 from dnnlab.runfolder import RunFolder, record_failure
@@ -18,6 +19,13 @@ from dnnlab.sweeptable import best, conclude, differing, headline, read_jobs
 
 MLP = {"kind": "mlp", "hidden": [64, 64]}
 DEEP = {"kind": "deep", "depth": 6, "norm": "batch"}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask git and pip nothing: these runs came from nowhere."""
+    monkeypatch.setattr(provenance, "commit", lambda: None)
+    monkeypatch.setattr(provenance, "versions", dict)
 
 
 def job(sweep: Path, number: int, metrics: dict[str, float], status: str = "finished", **settings: Any) -> None:
