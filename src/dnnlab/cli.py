@@ -14,7 +14,8 @@ from typing import Annotated
 import typer
 
 from dnnlab import __version__
-from dnnlab.errors import ConfigError, DnnlabError, SweepError, did_you_mean
+from dnnlab.door.voice import tell
+from dnnlab.errors import ConfigError, DnnlabError, SweepError, did_you_mean, shown
 
 VERBS = ("train", "explain", "schema")
 INTERRUPTED = 130
@@ -39,8 +40,6 @@ def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
     try:
         return work()
     except DnnlabError as error:
-        from dnnlab.door.compose import tell
-
         if debug:
             traceback.print_exc()
         tell(error)
@@ -65,9 +64,11 @@ def run(words: Sequence[str]) -> int:
         print(f"dnnlab {__version__}")
         return 0
     from dnnlab.door.compose import Session, launch
+    from dnnlab.door.presets import sweeps
 
     session = Session(arguments)
-    with _seen_by_hydra([sys.argv[0], *arguments.hydra], arguments.trusted):
+    mode = ["--multirun"] if sweeps(arguments) else []
+    with _seen_by_hydra([sys.argv[0], *arguments.hydra, *mode], arguments.trusted):
         try:
             launch(session)
         except DnnlabError:
@@ -146,7 +147,7 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @shell.command("train", add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def _train(context: typer.Context) -> None:
-    """Train a network, or sweep over many: the same as `python train.py …`; see `dnnlab train --help`."""
+    """Train a network, or sweep over many."""
     raise typer.Exit(run(context.args))
 
 
@@ -154,7 +155,10 @@ def _train(context: typer.Context) -> None:
 def _explain(
     context: typer.Context, key: Annotated[str, typer.Argument(help="A setting (optimizer.lr) or a group (optimizer); none: all.")] = ""
 ) -> None:
-    """Say what a setting means, what it may be, what it is, and which file or override set it: `dnnlab explain KEY [OVERRIDES…]`."""
+    """Say what a setting means, and who set it.
+
+    `dnnlab explain KEY [OVERRIDES…]`: its meaning, what it may be, its default, its value, and the file or override that set it.
+    """
     from dnnlab.door.arguments import parse
     from dnnlab.door.explain import explain
 
@@ -169,7 +173,7 @@ def _schema(
     group: Annotated[str, typer.Argument(help="Only the files of this group.")] = "",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write to this file.")] = None,
 ) -> None:
-    """Print the JSON Schema of the settings, for editors that complete YAML."""
+    """Print the JSON Schema, for editors."""
     from dnnlab.config.schema import group_schema, groups, json_schema
 
     if group and group not in groups():
@@ -194,5 +198,6 @@ def _verb(words: Sequence[str]) -> int:
             return 0
         first = next((word for word in words if not word.startswith("-")), "")
         fix = "Try dnnlab --help" if first in VERBS or not first else did_you_mean(first, VERBS)
-        raise ConfigError(f"a command must be a known one, however: {said()}", where="command line", fix=fix) from error
+        fact = said() if first in VERBS or not first else shown(first)
+        raise ConfigError(f"a command must be one that dnnlab knows, however: {fact}", where="command line", fix=fix) from error
     return code if isinstance(code, int) else 0

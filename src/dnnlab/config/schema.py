@@ -115,11 +115,9 @@ def unknown_key(key: str, kinds: Kinds, origin: Origin) -> ConfigError:
     hints = [f"Did you mean {near}{_in_brackets(origin(near))}?" if near else ""]
     if others:
         hints.append(f"{group}={', '.join(others)} would have it.")
-        set_by = origin(f"{group}.kind")
-        if set_by and f"{group}/{kinds[group]}.yaml:" not in set_by.replace("\\", "/"):
-            hints.append(
-                f"A kind brings its settings where it is chosen as a whole, {group}={kinds[group]}, not by {group}.kind ({set_by})."
-            )
+        if any(f"{group}/{kind}.yaml:" in origin(key).replace("\\", "/") for kind in others):  # the file of another choice is in use
+            set_by = _in_brackets(origin(f"{group}.kind"))
+            hints.append(f"Choose a kind with all its settings, by {group}={kinds[group]}, not by {group}.kind{set_by}.")
     siblings = [name.removeprefix(f"{parent}.") for name in keys(kinds) if name.rpartition(".")[0] == parent]
     siblings = [name for name in siblings if name != "kind"]
     if siblings:
