@@ -116,7 +116,9 @@ def test_proximal_descent_solves_the_lasso() -> None:
     regularizer = Regularizer(l1=0.3, proximal=True)
     for step in range(200):
         flat.grad.copy_((x.T @ (x @ layer.weight.detach().T - y)).flatten())
-        regularizer(flat, lambda: flat.data.add_(flat.grad, alpha=-0.5), step, 0.5)  # type: ignore[arg-type, return-value]
+        regularizer.penalise(flat)
+        flat.data.add_(flat.grad, alpha=-0.5)
+        regularizer.project(flat, step, 0.5)
     solution = (x.T @ y).flatten()
     soft_threshold(solution, 0.3)
     closely(flat.data, solution, atol=1e-9)
@@ -197,12 +199,15 @@ def test_the_last_projection_leaves_every_limit_kept() -> None:
 def test_nothing_asked_is_nothing_done() -> None:
     flat = flat_of()
     before = flat.data.clone(), flat.grad.clone()
-    Regularizer()(flat, lambda: None, 0, 0.1)
+    Regularizer().penalise(flat)
+    Regularizer().clip(flat)
+    Regularizer().project(flat, 0, 0.1)
     exactly((flat.data, flat.grad), before)
 
 
 def test_penalties_are_clipped_with_the_rest_and_come_before_the_step() -> None:
     flat = flat_of()
-    seen = []
-    Regularizer(l2=100.0, clip_norm=1.0)(flat, lambda: seen.append(flat.grad.norm().item()), 0, 0.1)
-    assert seen == [pytest.approx(1.0, abs=1e-6)]
+    regularizer = Regularizer(l2=100.0, clip_norm=1.0)
+    regularizer.penalise(flat)
+    regularizer.clip(flat)
+    assert flat.grad.norm().item() == pytest.approx(1.0, abs=1e-6)

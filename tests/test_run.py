@@ -261,3 +261,43 @@ def test_memory_errors_of_python_are_told_too(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("dnnlab.app.run", out_of_memory)
     with pytest.raises(ResourceError):
         run(tmp_path)
+
+
+def test_two_classes_have_the_same_figures_under_bce_and_cross_entropy() -> None:
+    from dnnlab import metrics
+    from dnnlab.tasks import Answer, Task
+
+    scores, codes = torch.randn(50, 2, dtype=torch.float64), torch.arange(50) % 2
+    names = metrics.fitting(Task.BINARY)
+    two = metrics.figures(Answer(Task.MULTICLASS, "softmax"), scores, codes, names)
+    one = metrics.figures(Answer(Task.BINARY, "sigmoid"), scores[:, 1:] - scores[:, :1], codes.double().unsqueeze(1), names)
+    assert two == pytest.approx(one)
+
+
+@pytest.mark.parametrize("weights", [[1.0, 3.0], "balanced"])
+def test_two_classes_take_two_weights(weights: Any) -> None:
+    made = parts({"loss": {"kind": "bce", "class_weights": weights}})
+    list(made.trainer)
+    with pytest.raises(ConfigError, match="each of the 2 classes"):
+        parts({"loss": {"kind": "bce", "class_weights": [1.0, 1.0, 1.0]}})
+
+
+def test_class_weights_of_a_reconstruction_are_refused() -> None:
+    changes = {"model": {"kind": "autoencoder"}, "data": {"kind": "moons", "rows": 50, "scale": "minmax"}}
+    with pytest.raises(ConfigError, match="task that has classes"):
+        parts(changes | {"loss": {"kind": "bce", "class_weights": "balanced"}})
+
+
+def test_d24_batch_normalisation_never_sees_a_single_row() -> None:
+    deep = {"model": {"kind": "deep", "depth": 2, "width": 4}}
+    made = parts(deep | {"trainer": {"epochs": 1, "batch_size": 143}})  # 144 rows: the last would be alone
+    assert [record.step for record in made.trainer] == [1]
+    with pytest.raises(ConfigError, match="at least 2 rows"):
+        parts(deep | {"trainer.batch_size": 1})
+    sliced = parts(deep | {"trainer": {"epochs": 1, "batch_size": 11, "accumulate": 4}})
+    assert len(list(sliced.trainer)) == 1
+
+
+def test_sparsity_and_averaged_weights_do_not_stand_together() -> None:
+    with pytest.raises(ConfigError, match="average of sparse weights"):
+        parts({"regularization": {"sparsity": {"keep": 0.5}}, "trainer.ema": 0.9})

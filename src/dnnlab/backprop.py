@@ -185,19 +185,19 @@ class Autograd:
 
     def _parts(self, x: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor | float]]:
         """The slices of a batch, each with its share of the batch's mean."""
-        if self.slices == 1:
+        slices = max(1, min(self.slices, x.shape[0] // 2))  # at least two rows each, for what normalises over them
+        if slices == 1:
             yield x, target, 1.0
             return
         weight = self.loss.weight(target)
         weight = x.new_ones(x.shape[0]) if weight is None else weight
-        size = -(-x.shape[0] // self.slices)
-        for part, wanted, weights in zip(*(torch.split(whole, size) for whole in (x, target, weight)), strict=True):
+        for part, wanted, weights in zip(*(whole.tensor_split(slices) for whole in (x, target, weight)), strict=True):
             yield part, wanted, weights.sum() / weight.sum()
 
 
 def written_out(network: nn.Module, loss: Loss) -> WrittenOut | None:
     """The written-out gradients of a network, or None where it holds something that only autograd covers."""
-    if not loss.written:
+    if not loss.written or not all(parameter.requires_grad for parameter in network.parameters()):
         return None
     front: list[KeyedNoise | KeyedDropout] = []
     layers: list[_Layer] = []

@@ -20,21 +20,23 @@ class Batches:
     [[2, 1], [0]]
     """
 
-    def __init__(self, x: Tensor, y: Tensor, size: int, index: Tensor | None = None) -> None:
-        """index: (N,) the rows' numbers in their source, for messages."""
+    def __init__(self, x: Tensor, y: Tensor, size: int, index: Tensor | None = None, *, least: int = 1) -> None:
+        """index: (N,) the rows' numbers in their source, for messages; least: an epoch's last batch is left out if it has fewer rows."""
         self.x = x
         self.y = y
         self.index = index
         self.size = min(size, x.shape[0])
-        self.count = -(-x.shape[0] // self.size)
+        rest = x.shape[0] % self.size
+        self.used = x.shape[0] - rest if rest < least else x.shape[0]  # rows of an epoch
+        self.count = -(-self.used // self.size)
         together = max(1, min(self.count, CHUNK // max(1, self.size * x[0].numel())))
-        self.chunk = min(x.shape[0], together * self.size)  # rows
+        self.chunk = min(self.used, together * self.size)  # rows
         self._buffers = [torch.empty_like(whole[: self.chunk]) for whole in (x, y)]
         self._views = list(zip(*(torch.split(buffer, self.size) for buffer in self._buffers), strict=True))
 
     def rows(self, batch: int) -> int:
         """How many rows batch number `batch` has."""
-        return min(self.size, self.x.shape[0] - batch * self.size)
+        return min(self.size, self.used - batch * self.size)
 
     def numbers(self, batch: int, order: Tensor | None) -> list[int]:
         """The source's row numbers of batch number `batch`."""
@@ -45,10 +47,10 @@ class Batches:
     def __call__(self, order: Tensor | None, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches from number `start` on. order: (N,) of row numbers on the device; None: as the rows stand."""
         if order is None:
-            yield from zip(*(torch.split(whole[start * self.size :], self.size) for whole in (self.x, self.y)), strict=True)
+            yield from zip(*(torch.split(whole[start * self.size : self.used], self.size) for whole in (self.x, self.y)), strict=True)
             return
-        for first in range(start * self.size, self.x.shape[0], self.chunk):
-            rows = order[first : first + self.chunk]
+        for first in range(start * self.size, self.used, self.chunk):
+            rows = order[first : min(first + self.chunk, self.used)]
             if len(rows) == self.chunk:
                 for whole, buffer in zip((self.x, self.y), self._buffers, strict=True):
                     torch.index_select(whole, 0, rows, out=buffer)

@@ -75,6 +75,8 @@ def run(words: Sequence[str]) -> int:
             if arguments.completes:  # a shell waits for words, not for our errors
                 return ConfigError.exit_code
             raise
+        except SystemExit as left:  # Hydra's way to say that it cannot show what was asked for
+            return ConfigError.exit_code if left.code == 1 else int(left.code or 0)
         finally:
             failed = _conclude(session.sweep) if session.sweep is not None and session.jobs else 0
     if failed:

@@ -25,9 +25,9 @@ def load(target: str, trusted: Collection[str], where: str) -> Any:
     module, _, name = target.rpartition(".")
     try:
         holder = import_module(module)
-    except ImportError as error:
+    except Exception as error:  # whatever the user's module raises while it is imported
         raise ConfigError(
-            f"{where} must name a module that can be imported, however: {error}",
+            f"{where} must name a module that can be imported, however: {type(error).__name__}: {error}",
             where=where,
             fix=f"Put the folder of {package} on PYTHONPATH, or install it",
         ) from error

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 class FlatParameters:
     """One vector of parameters and one of gradients: a step, a penalty or a norm is one operation on one tensor.
 
-    Weights (tensors of two dimensions and more) stand before the rest, so `weights` is what penalties and decay act on.
+    Weights (tensors of two dimensions and more) stand before the rest, so `weights` is what penalties and decay act on. Parameters that
+    need no gradient stay where they are.
 
     >>> flat = FlatParameters(nn.Linear(3, 2))
     >>> flat.data.shape, flat.weights.shape, flat.spans
@@ -17,7 +18,7 @@ class FlatParameters:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        named = dict(network.named_parameters())
+        named = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
         order = sorted(named, key=lambda name: named[name].ndim < 2)  # stable: weights first, else as they stand
         total = sum(named[name].numel() for name in order)
         like = next(iter(named.values()))

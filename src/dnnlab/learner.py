@@ -50,7 +50,7 @@ class Snapshot:
 
     data: Tensor  # (n,)
     average: Tensor | None  # (n,)
-    buffers: tuple[Tensor, ...]
+    kept: tuple[Tensor, ...]  # running statistics and the like
     optimizer: Mapping[str, Tensor]
     facts: Mapping[str, Any]
 
@@ -126,9 +126,10 @@ class Solo:
         self.scale = scale
         self.reseed = reseed
         self._health = Health(network, flat)
-        self._buffers = list(network.buffers())
+        frozen = {name: parameter.detach() for name, parameter in network.named_parameters() if not parameter.requires_grad}
+        self._kept = frozen | dict(network.named_buffers())  # what the network holds beside its flat parameters
         # running statistics, which an input that is too large makes infinite without a trace in the loss; a user's mask may hold −∞
-        self._statistics = {name: buffer for name, buffer in network.named_buffers() if buffer.isfinite().all()}
+        self._statistics = {name: kept for name, kept in self._kept.items() if kept.isfinite().all()}
         network.train()
 
     def step(self, x: Tensor, target: Tensor, step: int, lr: float, loss: Tensor) -> None:
@@ -235,7 +236,7 @@ class Solo:
         """Copies of what predicts: the (averaged) parameters and running statistics, by name."""
         source = self.flat.data if self.average is None else self.average
         parameters = {name: self.flat.view(name, source).clone() for name in self.flat.shapes}
-        return parameters | {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        return parameters | {name: kept.clone() for name, kept in self._kept.items()}
 
     @torch.no_grad()
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -244,15 +245,15 @@ class Solo:
             self.flat.view(name).copy_(weights[name])
         if self.average is not None:
             self.average.copy_(self.flat.data)
-        for name, buffer in self.network.named_buffers():
-            buffer.copy_(weights[name])
+        for name, kept in self._kept.items():
+            kept.copy_(weights[name])
 
     def snapshot(self) -> Snapshot:
         """See `Learner.snapshot`."""
         return Snapshot(
             self.flat.data.clone(),
             None if self.average is None else self.average.clone(),
-            tuple(buffer.clone() for buffer in self._buffers),
+            tuple(kept.clone() for kept in self._kept.values()),
             {name: tensor.clone() for name, tensor in self.optimizer.tensors().items()},
             self.facts(),
         )
@@ -263,14 +264,14 @@ class Solo:
         self.flat.data.copy_(snapshot.data)
         if self.average is not None and snapshot.average is not None:
             self.average.copy_(snapshot.average)
-        for buffer, saved in zip(self._buffers, snapshot.buffers, strict=True):
-            buffer.copy_(saved)
+        for kept, saved in zip(self._kept.values(), snapshot.kept, strict=True):
+            kept.copy_(saved)
         self._load_optimizer(snapshot.optimizer, snapshot.facts)
 
     def state(self) -> dict[str, Tensor]:
         """Parameters, running statistics, optimizer and average: copies, by name."""
         state = {f"model.{name}": self.flat.view(name).clone() for name in self.flat.spans}
-        state |= {f"model.{name}": buffer.clone() for name, buffer in self.network.named_buffers()}
+        state |= {f"model.{name}": kept.clone() for name, kept in self._kept.items()}
         state |= {f"optimizer.{name}": tensor.clone() for name, tensor in self.optimizer.tensors().items()}
         if self.average is not None:
             state |= {f"average.{name}": self.flat.view(name, self.average).clone() for name in self.flat.spans}
@@ -288,8 +289,8 @@ class Solo:
             self.flat.view(name).copy_(state[f"model.{name}"])
             if self.average is not None:
                 self.flat.view(name, self.average).copy_(state[f"average.{name}"])
-        for name, buffer in self.network.named_buffers():
-            buffer.copy_(state[f"model.{name}"])
+        for name, kept in self._kept.items():
+            kept.copy_(state[f"model.{name}"])
         own = {name.removeprefix("optimizer."): tensor for name, tensor in state.items() if name.startswith("optimizer.")}
         self._load_optimizer(own, facts)
 

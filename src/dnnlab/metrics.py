@@ -9,6 +9,7 @@ A score that is not finite makes every figure NaN and never an error.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dnnlab.errors import ConfigError
-from dnnlab.tasks import Answer, Task
+from dnnlab.tasks import Answer, Link, Task
 
 Figure = Callable[[Answer, Tensor, Tensor], Tensor]  # (answer, scores, target) -> a number
 BINS = 15  # of the calibration error (Guo et al. 2017)
@@ -121,9 +122,20 @@ def confusion(answer: Answer, scores: Tensor, target: Tensor) -> Tensor:
 
 def _figures(answer: Answer, scores: Tensor, target: Tensor, names: Sequence[str]) -> list[Tensor]:
     """The figures as numbers () of float64, still on the device."""
+    answer, scores, target = _two(answer, scores, target)
     finite = scores.isfinite().all()
     scores = torch.nan_to_num(scores, 0.0, 0.0, 0.0)  # what the figures make of NaN is not worth an error
     return [torch.where(finite, _exact(FIGURES[name](answer, scores, target)), torch.nan) for name in names]
+
+
+def _two(answer: Answer, scores: Tensor, target: Tensor) -> tuple[Answer, Tensor, Tensor]:
+    """Two classes with a score for each become one question, so that figures do not depend on the form: the softmax of two is the sigmoid
+    of their difference."""
+    if answer.task is not Task.MULTICLASS or scores.shape[-1] != 2:
+        return answer, scores, target
+    one = answer.probabilities(scores)[:, 1:] if answer.link == "clamp" else scores[:, 1:] - scores[:, :1]
+    link: Link = "clamp" if answer.link == "clamp" else "sigmoid"
+    return replace(answer, task=Task.BINARY, link=link), one, target.to(one.dtype).unsqueeze(-1)
 
 
 def _torchmetrics() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -83,13 +82,6 @@ class Regularizer:
         parts = [flat.view(name).view(-1) for name in flat.weight_names] if plan.per_layer else [flat.weights]
         for part in parts:
             keep_largest(part, round(plan.share(steps) * part.numel()))
-
-    def __call__(self, flat: FlatParameters, move: Callable[[], None], step: int, lr: float) -> None:
-        """One whole update: penalties, clipping, the optimizer's move, projections."""
-        self.penalise(flat)
-        self.clip(flat)
-        move()
-        self.project(flat, step, lr)
 
 
 def soft_threshold(weights: Tensor, amount: float) -> None:

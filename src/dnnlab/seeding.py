@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,6 +51,11 @@ class Noise:
         self.first = 0  # where in the batch the rows stand that ask: a batch in slices draws what it would draw whole
         self._generator = torch.Generator(self.device)
         self._drawn: dict[str, tuple[tuple[object, ...], list[Tensor]]] = {}
+
+    def leave_uncompiled(self) -> None:
+        """Keep torch.compile from compiling the draws, which are others at each step."""
+        disable: Callable[..., Any] = torch.compiler.disable
+        self._at = disable(self._at)  # type: ignore[method-assign]
 
     def mask(self, place: str, rows: int, width: int, *, keep: float, dtype: torch.dtype = torch.float32) -> Tensor:
         """Inverted dropout's mask: 1/keep with probability `keep`, else 0. -> (rows, width); do not write to it."""

@@ -57,7 +57,8 @@ class Stopper:
         'train/accuracy reached 1 (1 was asked for)'
         """
         if self.patience is not None and best.waited >= self.patience:
-            return f"{best.monitor} has not improved for {best.waited} validations; its best was {best.value:.6g} in epoch {best.epoch}"
+            seen = f"its best was {best.value:.6g} in epoch {best.epoch}" if best.epoch else "it was never a number"
+            return f"{best.monitor} has not improved for {best.waited} validations; {seen}"
         reached = record.metrics.get(self.metric) if self.metric is not None else None
         if reached is not None and (reached >= self.value if self.mode == "max" else reached <= self.value):
             return f"{self.metric} reached {reached:.6g} ({self.value:g} was asked for)"

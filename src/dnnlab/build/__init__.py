@@ -20,7 +20,7 @@ from dnnlab.build.figures import Figures, choose_figures
 from dnnlab.build.network import build_network, hidden_matrices, output_kind, scale_by_data
 from dnnlab.build.rows import Rows, build_rows
 from dnnlab.build.schedule import build_schedule
-from dnnlab.build.training import batch_size, build_gradients, build_loss, build_optimizer, build_regularizer, loss_kind
+from dnnlab.build.training import batch_size, build_gradients, build_loss, build_optimizer, build_regularizer, least_rows, loss_kind
 from dnnlab.config.run import RunConfig
 from dnnlab.data import Part
 from dnnlab.flat import FlatParameters
@@ -66,7 +66,7 @@ def build(config: RunConfig, trusted: Collection[str] = (), health_due: Callable
     if kind != "custom":
         losses.check_fit(kind, rows.task, output_kind(config.model), config.data.kind)
     rows = rows.for_loss(kind, config.data.scale)
-    loss = build_loss(config.loss, kind, rows.train.y, rows.outputs, dtype, trusted)
+    loss = build_loss(config.loss, kind, rows.train.y, rows.classes, dtype, trusted)
     answer = Answer(rows.task, losses.link(kind, rows.task), rows.target_shift, rows.target_factor)
     figures = choose_figures(config, rows.task, kind, has_valid=rows.valid is not None)
     return _assemble(config, rows, loss, kind, answer, figures, device, dtype, autocast, trusted, health_due)
@@ -87,10 +87,12 @@ def _assemble(
 ) -> Parts:
     size = batch_size(config, len(rows.train.x))
     noise = Noise(config.seed, device, rows=size)
+    if config.compile:
+        noise.leave_uncompiled()
     network = build_network(config, rows.inputs, rows.outputs, noise=noise, dtype=dtype, device=device, trusted=trusted)
     scale_by_data(network, config, rows.train.x[permutation(config.seed, 0, len(rows.train.x))[:LSUV_ROWS].to(device)])
     flat = FlatParameters(network)
-    batches = Batches(rows.train.x, rows.train.y, size, rows.train.index)
+    batches = Batches(rows.train.x, rows.train.y, size, rows.train.index, least=least_rows(config, network, size))
     total = config.trainer.epochs * batches.count
     mode: Literal["min", "max"] = figures.mode
     schedule, plateau = build_schedule(config.scheduler, total, batches.count, mode)
@@ -101,7 +103,7 @@ def _assemble(
         gradients := build_gradients(config, network, loss, flat, autocast, scale),
         loss,
         build_optimizer(config.optimizer, flat, hidden_matrices(network), trusted),
-        build_regularizer(config.regularization, total, batches.count),
+        build_regularizer(config.regularization, total, batches.count, config.trainer.ema),
         noise,
         ema=config.trainer.ema,
         scale=scale,

@@ -128,6 +128,8 @@ def _custom(model: Custom, inputs: int, outputs: int, seed: int, trusted: Collec
             where="model.target, model.args",
             fix="See docs/custom.md",
         ) from error
-    if not isinstance(network, nn.Module) or not any(True for _ in network.parameters()):
-        raise ConfigError(f"{model.target} must give an nn.Module with parameters, however: {type(network).__name__}", where="model.target")
+    if not isinstance(network, nn.Module) or not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ConfigError(
+            f"{model.target} must give an nn.Module with parameters to train, however: {type(network).__name__}", where="model.target"
+        )
     return network

@@ -33,6 +33,11 @@ class Rows:
         """Numbers in one row."""
         return self.train.x.shape[1]
 
+    @property
+    def classes(self) -> int:
+        """How many classes there are to choose from; 0 where the answer is no class."""
+        return max(2, self.outputs) if self.task.classifies else 0
+
     def parts(self) -> dict[str, Part]:
         """The parts that there are, by name."""
         return {name: part for name, part in (("train", self.train), ("valid", self.valid), ("test", self.test)) if part is not None}

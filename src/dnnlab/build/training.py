@@ -63,6 +63,12 @@ def _weights(asked: list[float] | str | None, target: Tensor, classes: int, dtyp
     """A weight per class: (C,). Balanced: rows / (classes · rows of the class)."""
     if asked is None:
         return None
+    if not classes:
+        raise ConfigError(
+            "loss.class_weights must stand with a task that has classes, however: this one answers with numbers",
+            where="loss.class_weights, model.kind",
+            fix="Try loss.class_weights=null",
+        )
     if isinstance(asked, str):
         counts = torch.bincount(target.reshape(-1).long(), minlength=classes)
         return (len(target) / (classes * counts.clamp_min(1))).to(target.device, dtype)
@@ -81,6 +87,20 @@ def batch_size(config: RunConfig, rows: int) -> int:
     if asked == "full" or config.optimizer.kind in FULL_BATCH:
         return rows
     return min(rows, (256 if rows >= LARGE else 32) if asked == "auto" else asked * config.trainer.accumulate)
+
+
+def least_rows(config: RunConfig, network: nn.Module, size: int) -> int:
+    """The rows that a batch must have at least: two (in every slice), where the network normalises over a batch's rows."""
+    if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
+        return 1
+    least = 2 * config.trainer.accumulate
+    if size < least:
+        raise ConfigError(
+            f"batch normalisation must have at least 2 rows at a time, however: {size} rows in {config.trainer.accumulate} part(s)",
+            where="trainer.batch_size, trainer.accumulate, model.norm",
+            fix="Try a larger trainer.batch_size, or model.norm=layer",
+        )
+    return least
 
 
 def build_optimizer(settings: Optimizer, flat: FlatParameters, hidden: list[str], trusted: Collection[str]) -> optimizers.Optimizer:
@@ -124,8 +144,8 @@ FROM_TORCH: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, str]
 }
 
 
-def build_regularizer(settings: Regularization, total: int, per_epoch: int) -> Regularizer:
-    """Penalties, clipping and projections."""
+def build_regularizer(settings: Regularization, total: int, per_epoch: int, ema: float) -> Regularizer:
+    """Penalties, clipping and projections; ema: trainer.ema, which a sparsity limit cannot stand with."""
     sparsity = None
     if settings.sparsity.keep is not None:
         begin, end = (span.steps(total=total, per_epoch=per_epoch) for span in (settings.sparsity.begin, settings.sparsity.end))
@@ -133,6 +153,12 @@ def build_regularizer(settings: Regularization, total: int, per_epoch: int) -> R
             raise ConfigError(
                 f"regularization.sparsity.end must not be before begin, however: {settings.sparsity.end} and {settings.sparsity.begin}",
                 where="regularization.sparsity",
+            )
+        if ema:
+            raise ConfigError(
+                f"regularization.sparsity must stand with trainer.ema=0, however: {ema:g} (an average of sparse weights is not sparse)",
+                where="regularization.sparsity.keep, trainer.ema",
+                fix="Try trainer.ema=0",
             )
         sparsity = SparsityPlan(settings.sparsity.keep, begin, end, per_layer=settings.sparsity.scope == "layer")
     return Regularizer(
@@ -166,6 +192,12 @@ def build_gradients(
         )
     if plain is not None and asked != "autograd":
         return plain
+    if config.optimizer.kind == "lbfgs" and scale is not None:
+        raise ConfigError(
+            "optimizer=lbfgs must stand with another precision, however: precision=fp16",
+            where="optimizer.kind, precision",
+            fix="Try precision=bf16",
+        )
     compiled: Callable[[Tensor], Tensor] = torch.compile(network) if config.compile else network
     context = None if autocast is None else torch.autocast("cuda", dtype=autocast)
     return backprop.Autograd(compiled, loss, flat, slices=slices, autocast=context, scale=scale or (lambda value: value))

@@ -32,7 +32,7 @@ class Mlp(Settings):
 
     kind: Literal["mlp"]
     """A stack of hidden layers."""
-    hidden: Widths = [64, 64]
+    hidden: Widths = [256, 128]
     """Width of each hidden layer, in units."""
     output: OutputActivation = "linear"
     """Activation of the output layer; a classifier's is linear: softmax and sigmoid belong to the loss and to prediction."""

@@ -8,14 +8,19 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-from dnnlab.errors import ConfigError, shown
+from dnnlab.errors import ConfigError, did_you_mean, shown
 
 # Hydra's options, and whether a value follows.
 OPTIONS = {
     "-h": False, "--help": False, "--hydra-help": False, "--version": False, "-r": False, "--run": False, "-m": False, "--multirun": False,
     "-sc": False, "--shell-completion": False, "--resolve": False, "-c": True, "--cfg": True, "-p": True, "--package": True,
-    "-cp": True, "--config-path": True, "-cn": True, "--config-name": True, "-cd": True, "--config-dir": True, "-i": False, "--info": False,
+    "-cp": True, "--config-path": True, "-cn": True, "--config-name": True, "-cd": True, "--config-dir": True, "-i": True, "--info": True,
 }  # fmt: skip
+SHOWS = {
+    "--cfg": ("job", "hydra", "all"),
+    "--info": ("all", "aliases", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}  # what these can show
+ALONE = (("--run", "-r"), ("--multirun", "-m"), ("--cfg", "-c"), ("--shell-completion", "-sc"), ("--info", "-i"))  # one of them at most
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,27 @@ def parse(words: Sequence[str]) -> Arguments:
         elif name in OPTIONS and ("=" not in word or OPTIONS[name]):
             hydra.append(word)
             if OPTIONS[name] and "=" not in word:
-                value = _next(waiting, name)
+                value = "all" if name in ("-i", "--info") and (not waiting or waiting[-1] not in SHOWS["--info"]) else _next(waiting, name)
                 hydra.append(value)
             options[name] = value
         else:
             raise _unknown(word)
+    _check(options)
     return Arguments(tuple(hydra), tuple(overrides), options, frozenset(_package(name) for name in trusted), "--debug" in options)
+
+
+def _check(options: dict[str, str]) -> None:
+    """Refuse what Hydra would answer in its own words."""
+    for long, short in ALONE:
+        value = next((options[name] for name in (long, short) if name in options), None)
+        if value is not None and value not in SHOWS.get(long, (value,)):
+            fix = did_you_mean(value, SHOWS[long])
+            raise ConfigError(f"{long} must show something that there is, however: {shown(value)}", where="command line", fix=fix)
+    asked = [long for long, short in ALONE if long in options or short in options]
+    if len(asked) > 1:
+        raise ConfigError(
+            f"one of {', '.join(asked)} must be enough, however: {len(asked)} are given", where="command line", fix="Leave one"
+        )
 
 
 def _next(waiting: list[str], name: str) -> str:
