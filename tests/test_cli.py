@@ -128,6 +128,14 @@ def test_an_option_that_nobody_knows_is_answered(door: Door) -> None:
     assert "Settings are written without dashes: lr=0.1" in door.refuses("--lr=0.1")
 
 
+def test_options_that_show_are_checked(door: Door) -> None:
+    assert "Did you mean job?" in door.refuses("--cfg", "jobs")
+    assert "one of --multirun, --cfg must be enough" in door.refuses("--cfg", "job", "-m")
+    assert door("--cfg", "job", "-p", "optimizer") == 0
+    assert "kind: adam" in door.out
+    assert door("--cfg", "job", "-p", "nothing") == 2
+
+
 # The catalogue of faults, section a
 
 
