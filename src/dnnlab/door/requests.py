@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from dnnlab.config.reader import kinds_in, read
@@ -34,6 +35,7 @@ def request_of(config: DictConfig, context: Any, arguments: Arguments, *, folder
         folder=folder,
         root=root,
         trusted=arguments.trusted,
+        brief=context.mode == RunMode.MULTIRUN,
         argv=tuple(own),
     )
 
