@@ -27,7 +27,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dnnlab.build import build
+from dnnlab.assembly import assemble
 from dnnlab.build.device import threads
 from dnnlab.config.run import RunConfig
 
@@ -96,7 +96,7 @@ def by_hand(x: torch.Tensor, y: torch.Tensor, size: Size, classes: int) -> float
 
 def by_dnnlab(size: Size) -> float:
     """Seconds of one step of the trainer."""
-    trainer = build(settings(size)).trainer
+    trainer = assemble(settings(size)).trainer
     began = perf_counter()
     for _ in trainer:
         pass
@@ -105,10 +105,10 @@ def by_dnnlab(size: Size) -> float:
 
 def compare(size: Size, rounds: int, thread_count: int | None) -> dict[str, Any]:
     """Alternate the two, so that a noisy machine is noisy for both."""
-    parts = build(settings(size))
+    parts = assemble(settings(size))
     x, y = parts.rows.train.x, parts.rows.train.y
     default = torch.get_num_threads() if thread_count is None else thread_count
-    own = parts.threads if thread_count is None else thread_count
+    own = parts.ingredients.threads if thread_count is None else thread_count
     times: dict[str, list[float]] = {"hand": [], "dnnlab": []}
     runs: dict[str, tuple[int, Callable[[], float]]] = {
         "hand": (default, lambda: by_hand(x, y, size, parts.rows.outputs)),

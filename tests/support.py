@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dnnlab.build import Parts, build
+from dnnlab.assembly import Parts, assemble
 from dnnlab.config.run import RunConfig
 
 BASE: dict[str, Any] = {
@@ -38,7 +38,7 @@ def settings(changes: dict[str, Any] | None = None) -> RunConfig:
 
 def parts(changes: dict[str, Any] | None = None) -> Parts:
     """The parts of a run with these changes."""
-    return build(settings(changes))
+    return assemble(settings(changes))
 
 
 def state(made: Parts) -> dict[str, Tensor]:

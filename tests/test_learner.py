@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from dnnlab import losses, optimizers
 from dnnlab.backprop import Autograd, written_out
 from dnnlab.flat import FlatParameters
-from dnnlab.learner import LossScale, Solo
+from dnnlab.learner import Solo
+from dnnlab.loss_scale import LossScale
 from dnnlab.models import Style, feedforward
 from dnnlab.optimizers import Optimizer
 from dnnlab.regularization import Regularizer, SparsityPlan

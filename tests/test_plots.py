@@ -6,11 +6,13 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from io import BytesIO
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
+from PIL import Image
 
 from dnnlab import plots
 
@@ -165,3 +167,16 @@ plots.rate_range([1e-3, 1e-2], [1.0, 0.5], 1e-2)
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_decision_regions_show_the_class_that_is_answered() -> None:
+    across = up = np.linspace(-1, 1, 40)
+    right = np.broadcast_to((across > 0).astype(float), (40, 40))
+    field = np.stack([1 - right, right], -1)
+    points = np.array([[-0.5, 0.0], [0.5, 0.0]])
+    png = plots.decision_regions(across, up, field, points, np.array([0, 1]), ["left", "right"])
+    picture = np.asarray(Image.open(BytesIO(png)).convert("RGB"), dtype=int)
+    height, width = picture.shape[:2]
+    left, other = picture[height // 3, width // 4], picture[height // 3, 5 * width // 8]
+    assert left[2] > left[0], "class 0 is blue"
+    assert other[0] > other[2], "class 1 is orange"

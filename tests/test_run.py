@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from dnnlab.app import train
-from dnnlab.build import build
+from dnnlab.assembly import assemble
 from dnnlab.config.request import Request
 from dnnlab.errors import BusyError, ConfigError, DivergedError, ResourceError
 from dnnlab.records import Summary
@@ -77,7 +77,7 @@ def test_the_best_state_is_the_one_that_is_measured_and_saved(tmp_path: Path) ->
     assert told["best/epoch"] == best["epoch"]
     assert told["valid/loss"] == pytest.approx(best["valid/loss"], rel=1e-6)
     saved = load_file(folder / "checkpoints" / "best.safetensors")
-    fresh = build(settings(changes))
+    fresh = assemble(settings(changes))
     fresh.learner.load_weights(saved)
     assert fresh.rows.valid is not None
     assert fresh.judge(fresh.rows.valid, ())["loss"] == pytest.approx(told["valid/loss"], rel=1e-6)
@@ -135,14 +135,14 @@ def test_t11_the_kept_state_is_that_of_the_last_good_step(tmp_path: Path) -> Non
     with pytest.raises(DivergedError):
         run(tmp_path, changes)
     tensors, _ = RunFolder(only_run(tmp_path)).read_checkpoint("last")
-    by_hand = build(settings(changes))
+    by_hand = assemble(settings(changes))
     x, target = next(by_hand.trainer.batches(by_hand.trainer._order()))
     by_hand.learner.step(x, target, 0, 1e30, torch.zeros(()))
     assert torch.equal(by_hand.learner.flat.view("hidden1.linear.weight"), tensors["model.hidden1.linear.weight"])
 
 
 def test_t12_a_metric_that_is_not_a_number_is_never_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import dnnlab.build as building
+    import dnnlab.assembly as assembly
 
     seen: list[float] = []
 
@@ -151,8 +151,8 @@ def test_t12_a_metric_that_is_not_a_number_is_never_best(tmp_path: Path, monkeyp
         seen.append(told["valid/loss"])
         return told | {"valid/loss": math.nan} if len(seen) in (2, 3) else told
 
-    measure = building._measure
-    monkeypatch.setattr(building, "_measure", faulty)
+    measure = assembly._measure
+    monkeypatch.setattr(assembly, "_measure", faulty)
     summary = run(tmp_path, {"trainer.epochs": 4, "optimizer": {"kind": "adam", "lr": 0.001}})
     assert summary.metrics["best/nans"] == 2
     assert summary.metrics["best/epoch"] in (1, 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from time import monotonic
 
-from dnnlab.build import build
+from dnnlab.assembly import assemble
 from dnnlab.build.device import threads
 from dnnlab.build.rows import data_folder
 from dnnlab.config.optimizer import FULL_BATCH
@@ -27,12 +27,13 @@ def find_rate(request: Request) -> Summary:
             fix="Try optimizer=sgd",
         )
     began = monotonic()
-    parts = build(config, request.trusted)
+    parts = assemble(config, request.trusted)
     folder = RunFolder.create(request.root, config.name, exact=request.folder, forbid=data_folder(config))
-    folder.begin(request.written, request.document, seed=config.seed, device=str(parts.device), threads=parts.threads, command=request.argv)
+    device, count = str(parts.ingredients.device), parts.ingredients.threads
+    folder.begin(request.written, request.document, seed=config.seed, device=device, threads=count, command=request.argv)
     asked = config.lr_range
     test = partial(range_test, parts.learner, parts.trainer.batches, asked.low, asked.high, asked.steps, config.seed)
-    with threads(parts.threads):
+    with threads(count):
         seen = test()
     for step, (rate, loss) in enumerate(zip(seen.rates, seen.losses, strict=True), start=1):
         folder.append_metrics({"step": step, "lr": rate, "train/loss": loss})

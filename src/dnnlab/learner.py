@@ -14,34 +14,11 @@ from torch import Tensor, nn
 from dnnlab.backprop import Gradients
 from dnnlab.flat import FlatParameters
 from dnnlab.health import Health
+from dnnlab.loss_scale import LossScale
 from dnnlab.losses import Loss
 from dnnlab.optimizers import Optimizer
 from dnnlab.regularization import Regularizer
 from dnnlab.seeding import Noise, key
-
-
-class LossScale:
-    """fp16's guard against underflow: multiplies the loss by `value`, which halves on overflow and doubles after `patience` good steps."""
-
-    def __init__(self, value: float = 2.0**16, patience: int = 2000) -> None:
-        self.value = value
-        self.patience = patience
-        self.good = 0
-
-    def __call__(self, loss: Tensor) -> Tensor:
-        """loss: () -> ()."""
-        return loss * self.value
-
-    def unscale(self, grad: Tensor) -> bool:
-        """Divide the gradient (n,) by the scale, in place, and adapt the scale: -> False where it overflowed, so that no step is taken."""
-        grad.div_(self.value)
-        if not bool(grad.isfinite().all()):
-            self.value, self.good = self.value / 2, 0
-            return False
-        self.good += 1
-        if self.good == self.patience:
-            self.value, self.good = self.value * 2, 0
-        return True
 
 
 @dataclass(frozen=True)

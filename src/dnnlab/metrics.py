@@ -125,7 +125,11 @@ def _figures(answer: Answer, scores: Tensor, target: Tensor, names: Sequence[str
     answer, scores, target = _two(answer, scores, target)
     finite = scores.isfinite().all()
     scores = torch.nan_to_num(scores, 0.0, 0.0, 0.0)  # what the figures make of NaN is not worth an error
-    return [torch.where(finite, _exact(FIGURES[name](answer, scores, target)), torch.nan) for name in names]
+    found = {name: _exact(FIGURES[name](answer, scores, target)) for name in names}
+    bounded = {
+        name: figure.clamp_max(1.0) if HIGHER_IS_BETTER[name] else figure for name, figure in found.items()
+    }  # float32 may say 1.0000001
+    return [torch.where(finite, figure, torch.nan) for figure in bounded.values()]
 
 
 def _two(answer: Answer, scores: Tensor, target: Tensor) -> tuple[Answer, Tensor, Tensor]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dnnlab import metrics, models, plots
-from dnnlab.build import Parts
+from dnnlab.assembly import Parts
 from dnnlab.records import Epoch
 from dnnlab.tasks import Task
 
 ROWS = 20_000  # at most so many rows are drawn
 CURVES = 10  # classes up to which a curve for each can be told apart
 IMAGES = 10
+GRID = 150  # points of the plane each way
 
 
 def draw(parts: Parts, records: Sequence[Epoch]) -> dict[str, bytes]:
@@ -54,13 +56,27 @@ def _classes(parts: Parts, x: Tensor, scores: Tensor, y: Tensor) -> dict[str, by
             probabilities = probabilities[:, 1]
         drawn["roc_curves"] = plots.roc_curves(probabilities, codes, classes)
         drawn["precision_recall_curves"] = plots.precision_recall_curves(probabilities, codes, classes)
+    if x.shape[1] == 2:
+        drawn["decision_regions"] = _plane(parts, _array(x), codes)
     return drawn
+
+
+def _plane(parts: Parts, points: NDArray[np.generic], codes: NDArray[np.generic]) -> bytes:
+    """The answers on a grid around the rows of two inputs."""
+    low, high = points.min(0), points.max(0)
+    margin = 0.15 * (high - low)
+    across, up = (torch.linspace(float(a - m), float(b + m), GRID) for a, b, m in zip(low, high, margin, strict=True))
+    grid = torch.cartesian_prod(up, across).flip(1).to(parts.rows.train.x)
+    p = parts.answer.probabilities(parts.learner.scores(grid))
+    both = torch.stack([1 - p, p], -1) if p.dim() == 1 else p
+    field = _array(both.reshape(GRID, GRID, -1))
+    return plots.decision_regions(_array(across), _array(up), field, points, codes, parts.rows.source.classes)
 
 
 def _weights(parts: Parts) -> dict[str, bytes]:
     """Where rows are images, the first layer's units are images, too."""
     shape = parts.rows.source.image_shape
-    layers = list(models.linears(parts.network).values())
+    layers = list(models.linears(parts.learner.network).values())
     if shape is None or not layers or layers[0].in_features != shape[0] * shape[1]:
         return {}
     return {"first_layer": plots.first_layer(_array(layers[0].weight.detach()), shape)}

@@ -170,6 +170,36 @@ def reconstructions(inputs: NDArray[Any], outputs: NDArray[Any], shape: tuple[in
     return _png(figure)
 
 
+def decision_regions(
+    across: NDArray[Any], up: NDArray[Any], probabilities: NDArray[Any], points: NDArray[Any], labels: NDArray[Any], names: Sequence[str]
+) -> bytes:
+    """What a network of two inputs answers everywhere in the plane, and the rows that it is asked about.
+
+    across: (W,) and up: (H,) of the grid; probabilities: (H, W, C); points: (N, 2), labels: (N,) of codes; names: of the classes.
+    """
+    from matplotlib.colors import to_rgb
+
+    colours = [to_rgb(COLOURS[code % len(COLOURS)]) for code in range(len(names))]
+    figure = _figure(5.4, 4.6)
+    axes = figure.add_subplot()
+    field = 1 - 0.55 * (1 - probabilities @ np.array(colours))  # the classes' colours, mixed by probability and made pale
+    extent = (across[0], across[-1], up[0], up[-1])
+    axes.imshow(np.clip(field, 0, 1), extent=extent, origin="lower", aspect="auto", interpolation="bilinear")
+    for code in range(len(names) if len(names) > 2 else 1):  # where a class draws level with the best other one
+        others = np.delete(probabilities, code, axis=-1).max(-1)
+        axes.contour(across, up, probabilities[..., code] - others, levels=[0.0], colors="#444444", linewidths=0.8)
+    for code, name in enumerate(names):
+        rows = points[labels == code]
+        axes.scatter(
+            rows[:, 0], rows[:, 1], s=18, color=COLOURS[code % len(COLOURS)], edgecolors="white", linewidths=0.5, label=_short(name)
+        )
+    _title(axes, "Answers in the plane (inputs as scaled)", "first input", "second input", grid=False)
+    axes.set_xlim(across[0], across[-1])
+    axes.set_ylim(up[0], up[-1])
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), **_LEGEND)
+    return _png(figure)
+
+
 def first_layer(weights: NDArray[Any], shape: tuple[int, int], most: int = 64) -> bytes:
     """What the units of the first layer look for: the weights of each as an image, negative blue, positive red. weights: (H, H·W)."""
     shown = weights[:most]

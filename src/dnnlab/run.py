@@ -15,7 +15,7 @@ from typing import Any
 from rich.text import Text
 
 from dnnlab import pictures
-from dnnlab.build import Parts, build
+from dnnlab.assembly import Parts, assemble
 from dnnlab.build.device import threads
 from dnnlab.build.rows import data_folder
 from dnnlab.checkpoints import Checkpoints
@@ -51,9 +51,9 @@ class _Course:
 def run(request: Request) -> Summary:
     """Build, train, keep the best, measure, leave a folder; a divergence is raised once the folder is complete."""
     config = request.config
-    parts = build(config, request.trusted, health_due=lambda epoch: config.logger.health and due(epoch, config.logger.every))
+    parts = assemble(config, request.trusted, health_due=lambda epoch: config.logger.health and due(epoch, config.logger.every))
     folder = RunFolder.create(request.root, config.name, exact=request.folder, forbid=data_folder(config))
-    with logged(folder.log), threads(parts.threads), telling(folder):
+    with logged(folder.log), threads(parts.ingredients.threads), telling(folder):
         began = monotonic()
         _begin(request, parts, folder)
         checkpoints = Checkpoints(folder, parts.learner, parts.trainer)
@@ -75,20 +75,20 @@ def run(request: Request) -> Summary:
 
 def _begin(request: Request, parts: Parts, folder: RunFolder) -> None:
     """Keep the settings and what `auto` came to; say the latter."""
-    config = request.config
+    config, choices = request.config, parts.ingredients.choices()
     folder.begin(
         request.written,
         request.document,
         seed=config.seed,
-        device=str(parts.device),
-        threads=parts.threads,
+        device=str(parts.ingredients.device),
+        threads=parts.ingredients.threads,
         command=request.argv,
     )
-    folder.status("running", {"choices": parts.choices})
-    for name, choice in parts.choices.items():
+    folder.status("running", {"choices": choices})
+    for name, choice in choices.items():
         log.info("%s: %s", name, choice)
     if config.logger.progress and not request.brief:
-        terminal().print(Text(" · ".join(f"{name} {choice}" for name, choice in parts.choices.items()), "dim"))
+        terminal().print(Text(" · ".join(f"{name} {choice}" for name, choice in choices.items()), "dim"))
 
 
 def _train(parts: Parts, checkpoints: Checkpoints, loggers: list[Logger]) -> _Course:
@@ -183,7 +183,7 @@ def _beginning(parts: Parts, document: dict[str, Any]) -> Beginning:
         rows=len(train.x),
         monitor=parts.figures.monitor,
         config=document,
-        model=parts.network,
+        model=parts.learner.network,
         example=train.x[:2],
     )
 

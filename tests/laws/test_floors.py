@@ -21,14 +21,15 @@ FLOORS = {
     "config": 1.0, "files": 1.0, "provenance": 1.0, "runfolder": 1.5, "runlog": 1.5,
     # ingredients: plain arguments in, never a config
     "activations": 2.0, "batches": 2.0, "custom": 2.0, "data": 2.0, "flat": 2.0, "initialization": 2.0, "layers": 2.0, "losses": 2.0,
-    "metrics": 2.0, "schedules": 2.0, "backprop": 2.5, "health": 2.5, "models": 2.5, "optimizers": 2.5, "regularization": 2.5,
+    "loss_scale": 2.0, "metrics": 2.0, "schedules": 2.0, "backprop": 2.5, "health": 2.5, "models": 2.5, "optimizers": 2.5,
+    "regularization": 2.5,
     # settings become ingredients
-    "build.device": 3.0, "build.figures": 3.0, "build.network": 3.0, "build.rows": 3.0, "build.schedule": 3.0, "build.training": 3.0,
+    "build": 3.5, "build.device": 3.0, "build.figures": 3.0, "build.network": 3.0, "build.rows": 3.0, "build.schedule": 3.0,
+    "build.training": 3.0,
     # learning
     "diagnostics": 4.0, "learner": 4.0, "stopping": 4.0, "lr_finder": 4.5, "trainer": 4.5,
-    "build": 4.9,  # puts learner and trainer together from what its files make
     # runs
-    "checkpoints": 5.0, "loggers": 5.0, "plots": 5.0, "pictures": 5.3, "find_rate": 5.6, "run": 5.6,
+    "assembly": 5.0, "checkpoints": 5.0, "loggers": 5.0, "plots": 5.0, "pictures": 5.3, "find_rate": 5.6, "run": 5.6,
     # afterwards
     "sweeptable": 6.0,
     # doors

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dnnlab.build import build
+from dnnlab.assembly import assemble
 from tests.support import differences, settings, state
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -18,10 +18,11 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS.keys())
 def test_looking_at_every_step_changes_no_bit(changes: dict[str, Any]) -> None:
-    blind = build(settings(changes | {"trainer.validate_every": "1000epochs"}))
+    blind = assemble(settings(changes | {"trainer.validate_every": "1000epochs"}))
     for _ in blind.trainer:
         pass
-    watched = build(settings(changes | {"trainer.validate_every": "1steps", "trainer.train_metrics": True}), health_due=lambda epoch: True)
+    looking = {"trainer.validate_every": "1steps", "trainer.train_metrics": True}
+    watched = assemble(settings(changes | looking), health_due=lambda epoch: True)
     for record in watched.trainer:
         watched.learner.state(), watched.learner.weights(), watched.learner.snapshot()
         watched.judge(watched.rows.train, watched.figures.final)

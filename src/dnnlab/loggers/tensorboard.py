@@ -34,7 +34,7 @@ HPARAMS = (
     "trainer.ema", "precision", "seed",
 )  # fmt: skip
 FIRST = ("data", "model", "optimizer", "optimizer.lr", "seed")
-METRICS = ("test/accuracy", "test/loss", "test/rmse", "test/r2", "final/valid/accuracy", "final/valid/loss", "final/valid/rmse")
+METRICS = ("test/accuracy", "test/loss", "test/rmse", "test/r2")
 
 
 @final
@@ -60,10 +60,10 @@ class TensorBoard:
         self._scalars({**record.metrics, **record.health}, record.step)
 
     def finish(self, summary: Summary, pictures: Mapping[str, bytes]) -> None:
-        """Write final metrics (those of train and valid under final/, beside their curves), pictures, and how the run ended."""
+        """Write the test's metrics (train and valid have curves), pictures, and how the run ended."""
         if self._file is None:
             return
-        final_metrics = {name if name.startswith("test/") else f"final/{name}": value for name, value in summary.metrics.items()}
+        final_metrics = {name: value for name, value in summary.metrics.items() if name.startswith("test/")}
         self._scalars(final_metrics, summary.steps)
         self._write(summary=_experiment(final_metrics), step=summary.steps)
         for name, png in pictures.items():

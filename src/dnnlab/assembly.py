@@ -1,0 +1,103 @@
+"""From ingredients to what runs: a learner, a trainer over it, and a judge of its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from dnnlab import metrics
+from dnnlab.build import Ingredients, Question, build
+from dnnlab.build.figures import Figures
+from dnnlab.build.rows import Rows
+from dnnlab.config.run import RunConfig
+from dnnlab.data import Part
+from dnnlab.learner import Solo
+from dnnlab.tasks import Answer
+from dnnlab.trainer import Course, Trainer
+
+SCORED = 8192  # rows that are scored at once
+
+Judge = Callable[[Part, Sequence[str]], dict[str, float]]
+"""Loss and named figures of some rows, by the learner as it stands."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A run that is ready to begin."""
+
+    ingredients: Ingredients
+    learner: Solo
+    trainer: Trainer
+    judge: Judge
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings."""
+        return self.ingredients.config
+
+    @property
+    def rows(self) -> Rows:
+        """The data."""
+        return self.ingredients.question.rows
+
+    @property
+    def answer(self) -> Answer:
+        """What scores mean."""
+        return self.ingredients.question.answer
+
+    @property
+    def figures(self) -> Figures:
+        """What is measured."""
+        return self.ingredients.question.figures
+
+
+def assemble(config: RunConfig, trusted: Collection[str] = (), health_due: Callable[[int], bool] = lambda epoch: False) -> Parts:
+    """The parts of a run; health_due: whether an epoch (from 1) is to tell its layers' health."""
+    made = build(config, trusted)
+    learner = Solo(
+        made.network,
+        made.flat,
+        made.gradients,
+        made.question.loss,
+        made.optimizer,
+        made.regularizer,
+        made.noise,
+        ema=config.trainer.ema,
+        scale=made.scale,
+        reseed=config.model.kind == "custom",
+    )
+    judge = partial(_judge, learner, made.question)
+    measure = partial(_measure, judge, made.question)
+    trainer = Trainer(learner, made.batches, _course(made), measure, health_due=health_due, plateau=made.plateau)
+    return Parts(made, learner, trainer, judge)
+
+
+def _course(made: Ingredients) -> Course:
+    settings, every, per_epoch = made.config.trainer, made.config.trainer.validate_every, made.batches.count
+    whole = every.unit == "epochs" and every.amount >= 1 and every.amount == int(every.amount)
+    return Course(
+        epochs=settings.epochs,
+        seed=made.config.seed,
+        lr=made.config.optimizer.lr,
+        schedule=made.schedule,
+        shuffle=settings.shuffle,
+        validate_steps=0 if whole else max(1, every.steps(total=settings.epochs * per_epoch, per_epoch=per_epoch)),
+        validate_epochs=int(every.amount) if whole else 1,
+        monitor=made.question.figures.monitor,
+    )
+
+
+def _judge(learner: Solo, question: Question, part: Part, names: Sequence[str]) -> dict[str, float]:
+    return metrics.evaluate(learner.scores, part.x, part.y, question.loss.mean, question.answer, names, batch_rows=SCORED)
+
+
+def _measure(judge: Judge, question: Question) -> dict[str, float]:
+    """The figures of one validation, by their logged names; train/loss is the trainer's own, the mean over its steps."""
+    told: dict[str, float] = {}
+    rows, figures = question.rows, question.figures
+    if rows.valid is not None:
+        told |= {f"valid/{name}": value for name, value in judge(rows.valid, figures.epoch).items()}
+    if figures.train:
+        told |= {f"train/{name}": value for name, value in judge(rows.train, figures.train).items() if name != "loss"}
+    return told
