@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from dnnlab.config.reader import kinds_in
-from dnnlab.config.schema import Kinds
+from dnnlab.config.schema import Kinds, groups
 from dnnlab.door.arguments import Arguments
 from dnnlab.door.choices import CONFIG_NAME, CONFIGS, override_key
 from dnnlab.door.origins import Origins, Used
@@ -80,8 +80,14 @@ def unknown_key_of(error: BaseException) -> str:
 
 
 def _leads_to(override: str, key: str) -> bool:
-    name = override_key(override).replace("/", ".")
-    return name == key.replace("/", ".") or name.startswith(f"{key}.") or key.startswith(f"{name}.")
+    """Whether an override is what asks for a key.
+
+    >>> [_leads_to(override, "model.hidden") for override in ("model.hidden=[8]", "model={hidden: 8}", "model=deep")]
+    [True, True, False]
+    """
+    name, value = override_key(override).replace("/", "."), override.partition("=")[2]
+    choice = name in groups() and not value.startswith("{")
+    return name == key.replace("/", ".") or name.startswith(f"{key}.") or (not choice and key.startswith(f"{name}."))
 
 
 def _single(overrides: Sequence[str]) -> list[str]:
