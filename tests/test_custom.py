@@ -54,7 +54,7 @@ def test_a_missing_name_is_answered_with_the_nearest(package: str) -> None:
 
 @pytest.mark.parametrize("target", ["mine_for_tests.absent.Network", "mine_for_tests.broken.Network"])
 def test_a_module_that_cannot_be_imported_says_why(package: str, target: str) -> None:
-    with pytest.raises(ConfigError, match="can be imported, however: No module named") as caught:
+    with pytest.raises(ConfigError, match="can be imported, however: ModuleNotFoundError: No module named") as caught:
         load(target, {package}, "loss.target")
     assert caught.value.exit_code == 2
     assert isinstance(caught.value.__cause__, ImportError)
