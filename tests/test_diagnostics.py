@@ -30,7 +30,7 @@ SICK: dict[str, tuple[list[Epoch], str, str]] = {  # run, what is said, part of 
         "relu",
     ),
     "slow": (
-        [*WELL, healthy(11, hidden1__update_ratio=1e-7, hidden2__update_ratio=1e-6, output__update_ratio=1e-8)],
+        [healthy(epoch, hidden1__update_ratio=1e-7, hidden2__update_ratio=1e-6, output__update_ratio=1e-8) for epoch in range(1, 5)],
         "every layer moves by less than",
         "larger optimizer.lr",
     ),
@@ -75,3 +75,10 @@ def test_a_run_that_has_nothing_is_told_nothing(history: list[Epoch]) -> None:
 def test_the_last_look_counts_not_an_earlier_one() -> None:
     assert examine([healthy(1, hidden1__dead=0.9), *WELL[1:]]) == ()
     assert len(examine([healthy(1, hidden1__dead=0.9), Epoch(2, 20, True, {})])) == 1  # epochs without a look are passed over
+
+
+def test_small_steps_at_the_end_alone_are_no_fault() -> None:
+    figures = {"health/hidden1/gradient_norm": 1.0, "health/hidden1/update_ratio": 1e-3}
+    history = [Epoch(1, 10, True, {}, figures), Epoch(2, 20, True, {}, {**figures, "health/hidden1/update_ratio": 1e-9})]
+    assert examine(history) == ()
+    assert len(examine(history[1:])) == 1

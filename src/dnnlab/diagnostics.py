@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 
 from dnnlab.records import Epoch, Finding
@@ -23,8 +23,9 @@ def examine(records: Iterable[Epoch]) -> tuple[Finding, ...]:
     """
     history = list(records)
     told = [record.health for record in history if record.health]
-    layers = _by_figure(told[-1]) if told else {}
-    findings = [*_units(layers), *_gradients(layers), *_updates(layers), *_overfitting(history), *_standstill(history)]
+    figures = [_by_figure(health) for health in told]
+    layers = figures[-1] if figures else {}
+    findings = [*_units(layers), *_gradients(layers), *_updates(figures), *_overfitting(history), *_standstill(history)]
     return tuple(findings)
 
 
@@ -58,9 +59,11 @@ def _gradients(layers: Mapping[str, Mapping[str, float]]) -> Iterable[Finding]:
         yield Finding("warning", text, "Try activation=relu, model=deep model.norm=batch, or model.residual=true")
 
 
-def _updates(layers: Mapping[str, Mapping[str, float]]) -> Iterable[Finding]:
-    ratios = [ratio for ratio in layers.get("update_ratio", {}).values() if not isnan(ratio)]
-    if ratios and max(ratios) < SMALL and max(layers["gradient_norm"].values()) > 0:
+def _updates(history: Sequence[Mapping[str, Mapping[str, float]]]) -> Iterable[Finding]:
+    """Too small only if always so: a schedule that ends at zero, or a minimum that is reached, makes the last steps small."""
+    ratios_of = [[ratio for ratio in layers.get("update_ratio", {}).values() if not isnan(ratio)] for layers in history]
+    ratios = ratios_of[-1] if ratios_of else []
+    if ratios and max(max(told, default=0.0) for told in ratios_of) < SMALL and max(history[-1]["gradient_norm"].values()) > 0:
         yield Finding(
             "note", f"every layer moves by less than {SMALL:g} of its weights a step", "Try a larger optimizer.lr, or lr_find=true"
         )
