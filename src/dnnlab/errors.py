@@ -86,12 +86,13 @@ class SweepError(DnnlabError):
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Name the nearest valid choice, and all of them where they are few.
 
-    >>> did_you_mean("adm", ["adam", "sgd"])
-    'Did you mean adam? Choose one of: adam, sgd'
+    >>> did_you_mean("adm", ["adam", "sgd"]), did_you_mean("SGD", ["adam", "sgd"])
+    ('Did you mean adam? Choose one of: adam, sgd', 'Did you mean sgd? Choose one of: adam, sgd')
     """
     names = sorted(choices)
-    near = get_close_matches(word, names, n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]}? " if near else ""
+    small = {name.lower(): name for name in names}
+    near = get_close_matches(word.lower(), small, n=1, cutoff=0.5)
+    hint = f"Did you mean {small[near[0]]}? " if near else ""
     return f"{hint}Choose one of: {', '.join(names)}"
 
 
