@@ -7,6 +7,7 @@ import torch
 
 from dnnlab import batches as room
 from dnnlab.batches import Batches
+from tests.support import parts
 
 SIZES = [(1, 1), (7, 1), (7, 3), (7, 7), (7, 100), (64, 16), (65, 16), (63, 16), (1000, 7), (1000, 333)]
 
@@ -79,3 +80,10 @@ def test_the_rows_themselves_are_only_read() -> None:
         pass
     assert torch.equal(x, before[0])
     assert torch.equal(y, before[1])
+
+
+@pytest.mark.parametrize(("size", "rows"), [("auto", 64), (16, 32), ("full", 144), (100, 144)])
+def test_a_step_has_the_rows_of_all_its_batches(size: int | str, rows: int) -> None:
+    made = parts({"trainer": {"batch_size": size, "accumulate": 2}})
+    assert len(made.rows.train.x) == 144
+    assert made.trainer.batches.size == rows

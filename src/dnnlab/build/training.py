@@ -82,11 +82,12 @@ def _weights(asked: list[float] | str | None, target: Tensor, classes: int, dtyp
 
 
 def batch_size(config: RunConfig, rows: int) -> int:
-    """Rows of one step."""
+    """Rows of one step: those of a batch, times the batches that are accumulated."""
     asked = config.trainer.batch_size
     if asked == "full" or config.optimizer.kind in FULL_BATCH:
         return rows
-    return min(rows, (256 if rows >= LARGE else 32) if asked == "auto" else asked * config.trainer.accumulate)
+    batch = (256 if rows >= LARGE else 32) if asked == "auto" else asked
+    return min(rows, batch * config.trainer.accumulate)
 
 
 def least_rows(config: RunConfig, network: nn.Module, size: int) -> int:
