@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from dnnlab.config.request import Request
 from dnnlab.errors import ResourceError
 from dnnlab.find_rate import find_rate
@@ -11,6 +13,7 @@ from dnnlab.run import run
 
 def train(request: Request) -> Summary:
     """Train as the request says, or only search a learning rate; memory that runs out is told with the batch that asked for it."""
+    gc.freeze()  # torch's million objects stay: the collector need not walk them again and again
     try:
         return find_rate(request) if request.config.lr_find else run(request)
     except (MemoryError, RuntimeError) as error:

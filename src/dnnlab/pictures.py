@@ -16,6 +16,7 @@ from dnnlab.tasks import Task
 
 ROWS = 20_000  # at most so many rows are drawn
 CURVES = 10  # classes up to which a curve for each can be told apart
+FEW = 20  # rows below which a curve over thresholds is a few steps, and tells nothing
 IMAGES = 10
 GRID = 150  # points of the plane each way
 
@@ -50,7 +51,7 @@ def _classes(parts: Parts, x: Tensor, scores: Tensor, y: Tensor) -> dict[str, by
     classes = parts.rows.source.classes
     codes = _array(y.reshape(-1).long())
     drawn = {"confusion_matrix": plots.confusion_matrix(_array(metrics.confusion(parts.answer, scores, y)), classes)}
-    if len(classes) <= CURVES and len(np.unique(codes)) == len(classes):
+    if len(classes) <= CURVES and len(codes) >= FEW and len(np.unique(codes)) == len(classes):
         probabilities = _array(parts.answer.probabilities(scores))
         if parts.rows.task is Task.MULTICLASS and len(classes) == 2:
             probabilities = probabilities[:, 1]

@@ -46,9 +46,11 @@ def learning_curves(rows: Sequence[Mapping[str, float]], figures: Sequence[str] 
                     _mark_best(axes, x, y, smallest=not HIGHER_IS_BETTER.get(name, False))
         if _spans_decades(axes):
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # matplotlib's own powers of ten take longer than the curve
+            axes.yaxis.set_minor_formatter(lambda value, _: "")
         _title(axes, name, "epoch", "")
         if axes.lines:
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, loc="lower right" if HIGHER_IS_BETTER.get(name, False) else "upper right")
     return _png(figure)
 
 
@@ -244,7 +246,7 @@ def _figure(width: float, height: float) -> Figure:
 def _png(figure: Figure) -> bytes:
     """The picture as a file; without the time and the version that would make equal runs differ."""
     file = BytesIO()
-    figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.1, metadata={"Software": None})
+    figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
 
 
