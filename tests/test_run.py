@@ -115,6 +115,14 @@ def test_stop_at_ends_a_run_at_the_value_asked_for(tmp_path: Path) -> None:
     assert all(row["train/accuracy"] < 0.97 for row in rows[:-1])
 
 
+def test_the_log_tells_how_a_run_ended_and_what_was_found(tmp_path: Path) -> None:
+    summary = run(tmp_path, {"initialization": {"kind": "zeros"}, "trainer": {"epochs": 6}})
+    assert summary.findings
+    told = (Path(summary.folder) / "train.log").read_text()
+    assert "finished after 6 epochs" in told
+    assert all(finding.text in told for finding in summary.findings)
+
+
 def test_t11_a_loss_that_is_not_finite_stops_before_the_optimizer_moves(tmp_path: Path) -> None:
     changes = {"optimizer": {"kind": "sgd", "lr": 1e30}, "data": {"kind": "friedman", "rows": 200}, "activation": {"kind": "relu"}}
     with pytest.raises(DivergedError) as caught:

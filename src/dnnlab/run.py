@@ -63,6 +63,7 @@ def run(request: Request) -> Summary:
         if config.trainer.restore_best:
             checkpoints.restore_best()
         summary = _summary(parts, course, folder, monotonic() - began)
+        _note(summary)
         drawn = pictures.draw(parts, course.records)
         for logger in loggers:
             logger.finish(summary, drawn)
@@ -133,6 +134,13 @@ def _summary(parts: Parts, course: _Course, folder: RunFolder, seconds: float) -
         seconds=seconds,
         findings=examine(course.records),
     )
+
+
+def _note(summary: Summary) -> None:
+    """The end, and what a person should know, for the log."""
+    log.info("%s after %d epochs, %d steps", summary.status, summary.epochs, summary.steps)
+    for finding in summary.findings:
+        log.log(logging.WARNING if finding.level == "warning" else logging.INFO, "%s - %s", finding.text, finding.remedy)
 
 
 def show(summary: Summary, parts: Parts, *, brief: bool) -> None:
