@@ -33,7 +33,9 @@ def learning_curves(rows: Sequence[Mapping[str, float]], figures: Sequence[str] 
 
     rows: those of metrics.jsonl, with `epoch` and names such as train/loss.
     """
-    figure = _figure(4.8 * len(figures) + 0.4, 3.7)
+    width, height = 4.8 * len(figures) + 0.4, 3.7
+    figure = _figure(width, height, constrained=False)
+    figure.subplots_adjust(left=0.7 / width, right=1 - 0.15 / width, bottom=0.55 / height, top=1 - 0.35 / height, wspace=0.22)
     for place, name in enumerate(figures, start=1):
         axes = figure.add_subplot(1, len(figures), place)
         for part, colour in (("train", BLUE), ("valid", ORANGE)):
@@ -47,7 +49,7 @@ def learning_curves(rows: Sequence[Mapping[str, float]], figures: Sequence[str] 
         if _spans_decades(axes):
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # matplotlib's own powers of ten take longer than the curve
-            axes.yaxis.set_minor_formatter(lambda value, _: "")
+            axes.minorticks_off()
         _title(axes, name, "epoch", "")
         if axes.lines:
             axes.legend(frameon=False, loc="lower right" if HIGHER_IS_BETTER.get(name, False) else "upper right")
@@ -234,11 +236,12 @@ def _gap(shape: tuple[int, int]) -> int:
 _LEGEND: dict[str, Any] = {"frameon": True, "framealpha": 0.9, "edgecolor": "none", "fontsize": 8, "title_fontsize": 8}
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float, *, constrained: bool = True) -> Figure:
+    """An empty figure; constrained: matplotlib measures all labels to find the margins, which takes as long as drawing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained" if constrained else None, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
