@@ -102,5 +102,5 @@ def keep_largest(weights: Tensor, count: int) -> None:
     if count >= weights.numel():
         return
     small = torch.ones_like(weights, dtype=torch.bool)
-    small[weights.abs().topk(max(1, count)).indices] = False
+    small[weights.abs().topk(max(1, count), sorted=False).indices] = False
     weights.masked_fill_(small, 0.0)
