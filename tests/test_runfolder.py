@@ -332,6 +332,15 @@ def test_a_job_that_failed_after_it_began_keeps_its_facts(tmp_path: Path) -> Non
     assert folder.read_config() == {"seed": 1}
 
 
+def test_a_job_that_diverged_is_not_told_as_another_failure(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "mlp", exact=tmp_path / "0")
+    error = DivergedError("training must stay finite, however: the loss is not")
+    folder.finish(Summary("diverged", str(folder.path), {}, 1, 2, 0.5), error)
+    record_failure(folder.path, None, ["seed=1"], error)
+    run = folder.read_run()
+    assert (run["status"], run["steps"], run["error"]["kind"]) == ("diverged", 2, "diverged")
+
+
 def test_the_log_keeps_warnings_and_findings_and_escapes_what_data_brings(tmp_path: Path) -> None:
     path = tmp_path / "train.log"
     shown = []

@@ -248,7 +248,8 @@ def record_failure(path: Path, document: Mapping[str, Any] | None, overrides: Se
         run = RunFolder(path).read_run()
     if document is not None and not (path / CONFIG_JSON).exists():
         write_atomic(path / CONFIG_JSON, to_json(document))
-    run |= {"status": "failed", "ended": _time(), "overrides": list(overrides), "error": _said(error)}
+    status = run["status"] if run.get("status") == "diverged" else "failed"  # it says more
+    run |= {"status": status, "ended": _time(), "overrides": list(overrides), "error": _said(error)}
     write_atomic(path / RUN, to_json(run))
 
 
