@@ -72,10 +72,13 @@ def _table(title: str, members: list[str], found: Survey, arguments: Arguments) 
 
 
 def _value(key: str, found: Survey) -> str:
-    """The composed value as YAML in one line, references as they are written."""
+    """The composed value as YAML in one line, references as they are written; the default, where no file gives one."""
     node: Any = OmegaConf.to_container(found.config, resolve=False)
     for part in key.split("."):
-        node = node.get(part) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or part not in node:
+            fact = lookup(key, found.kinds)
+            return fact.example if fact is not None and fact.default != REQUIRED else REQUIRED
+        node = node[part]
     text = OmegaConf.to_yaml(OmegaConf.create([node]))[2:] if isinstance(node, str) and "${" not in node else _flow(node)
     return text.strip()
 

@@ -157,11 +157,9 @@ def _several_values(error: Exception, arguments: Arguments) -> ConfigError | Non
     if found is None:
         return None
     key, _, value = found[1].partition("=")
-    fix = (
-        f"Add -m to run one after the other, or write a list: '{key}=[{value}]'"
-        if "(" not in value
-        else "Add -m to run one after the other"
-    )
+    fix = "Add -m to run one after the other"
+    if "(" not in value and not options(key, arguments):  # a choice is one word
+        fix += f", or write a list: '{key}=[{value}]'"
     return ConfigError(f"{shown_key(key)} must have one value, however: {shown(value)}", where=f"{COMMAND_LINE}:{shown_key(key)}", fix=fix)
 
 
