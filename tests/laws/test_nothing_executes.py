@@ -1,0 +1,117 @@
+"""Law 11: opening a run folder or reading settings runs none of their code, as far as there are files to open."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dnnlab.errors import ArtifactError, DnnlabError, UntrustedError
+from dnnlab.runfolder import RunFolder
+from tests.support import parts
+
+SOURCES = Path(__file__).parents[2] / "src" / "dnnlab"
+FORBIDDEN_MODULES = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
+FORBIDDEN_METHODS = {("torch", "load"), ("torch", "save"), ("yaml", "load"), ("yaml", "unsafe_load"), ("numpy", "load"), ("np", "load")}
+
+
+@pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.relative_to(SOURCES).as_posix())
+def test_no_source_can_unpickle_or_evaluate(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert not {alias.name.split(".")[0] for alias in node.names} & FORBIDDEN_MODULES
+        elif isinstance(node, ast.ImportFrom):
+            assert (node.module or "").split(".")[0] not in FORBIDDEN_MODULES
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in FORBIDDEN_CALLS, f"line {node.lineno}"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+            assert (node.func.value.id, node.func.attr) not in FORBIDDEN_METHODS, f"line {node.lineno}"
+
+
+class Hostile:
+    """What a pickle of this runs when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "best.json", "best.safetensors.next"])
+def test_a_pickle_in_a_run_folder_is_refused_and_not_run(name: str, tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "run")
+    folder.write_checkpoint("best", parts().learner.weights(), {})
+    trace = tmp_path / "executed"
+    (folder.path / "checkpoints" / "best.safetensors").unlink()
+    (folder.path / "checkpoints" / name).write_bytes(pickle.dumps(Hostile(trace)))
+    with pytest.raises(ArtifactError):
+        folder.read_checkpoint("best")
+    assert not trace.exists()
+
+
+def test_a_hash_that_fits_does_not_make_a_pickle_a_checkpoint(tmp_path: Path) -> None:
+    from hashlib import sha256
+
+    folder = RunFolder.create(tmp_path, "run")
+    folder.write_checkpoint("best", parts().learner.weights(), {})
+    trace, checkpoints = tmp_path / "executed", folder.path / "checkpoints"
+    content = pickle.dumps(Hostile(trace))
+    (checkpoints / "best.safetensors").write_bytes(content)
+    (checkpoints / "best.json").write_text(json.dumps({"sha256": sha256(content).hexdigest(), "bytes": len(content), "facts": {}}))
+    with pytest.raises(ArtifactError):
+        folder.read_checkpoint("best")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("target", ["os.system", "torch.load", "builtins.open", "dnnlab.custom.import_module", "evil.Net"])
+@pytest.mark.parametrize("group", ["model", "loss", "optimizer"])
+def test_a_name_in_the_settings_is_not_imported_without_trust(group: str, target: str) -> None:
+    with pytest.raises(UntrustedError) as caught:
+        parts({group: {"kind": "custom", "target": target}})
+    assert caught.value.exit_code == 7
+
+
+GLOBAL = "# @package _global_\nhydra:\n"
+HANDLER = "handlers: {{a: {{(): os.system, command: touch {trace}}}}}"
+HOSTILE = {
+    "model.yaml": ("model", "kind: mlp\nhidden: [4]\n_target_: os.system\n_args_: [touch {trace}]\n"),
+    "resolver.yaml": ("model", "kind: mlp\nhidden: [4]\noutput: ${{oc.create:os.system}}\n"),
+    "callback.yaml": ("experiment", GLOBAL + "  callbacks:\n    mine: {{_target_: os.system, command: touch {trace}}}\n"),
+    "logging.yaml": ("experiment", GLOBAL + "  job_logging: {{version: 1, root: {{handlers: [a]}}, " + HANDLER + "}}\n"),
+    "python.yaml": ("model", "kind: mlp\nhidden: !!python/object/apply:os.system ['touch {trace}']\n"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_settings_are_refused_and_run_nothing(name: str, tmp_path: Path) -> None:
+    group, text = HOSTILE[name]
+    trace = tmp_path / "executed"
+    (tmp_path / "configs" / group).mkdir(parents=True)
+    (tmp_path / "configs" / group / name).write_text(text.format(trace=trace))
+    code = f"""
+import sys
+ran = []
+sys.addaudithook(lambda event, args: ran.append(event) if event in ("os.system", "subprocess.Popen", "os.exec", "pty.spawn") else None)
+sys.argv = ["train.py", "--config-dir", {str(tmp_path / "configs")!r}, "{group}={name.removesuffix(".yaml")}", "trainer.epochs=1"]
+from dnnlab.cli import run, guarded
+code = guarded(lambda: run(sys.argv[1:]))
+print("ran", [event for event in ran if event == "os.system"])
+sys.exit(code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "ran []" in done.stdout, done.stderr
+    assert done.returncode in (2, 7), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not trace.exists()
+
+
+def test_the_errors_are_our_own() -> None:
+    assert issubclass(UntrustedError, DnnlabError)
