@@ -171,3 +171,14 @@ def test_hundreds_of_jobs(tmp_path: Path) -> None:
         (tmp_path / str(number) / "run.json").write_text(to_json({"status": "finished", "metrics": {"test/accuracy": number / 300}}))
     failed, lines = printed(tmp_path)
     assert (failed, len(lines)) == (0, 302)
+
+
+@pytest.mark.parametrize(("width", "metrics"), [(120, 4), (100, 3), (80, 2)])
+def test_metrics_that_do_not_fit_are_left_out_rather_than_folded(tmp_path: Path, width: int, metrics: int) -> None:
+    figures = {f"{part}/{name}": 0.5 for part in ("valid", "test") for name in ("accuracy", "loss")}
+    for number, kind in enumerate(("sgd", "adam", "adam")):
+        job(tmp_path, number, figures, model=MLP if number else {"kind": "perceptron"}, optimizer={"kind": kind}, seed=number)
+    lines = printed(tmp_path, width)[1]
+    head = next(line for line in lines if "test/accuracy" in line)
+    assert head.count("/") == metrics
+    assert next(line for line in lines if "perceptron" in line).count("0.5000") == metrics

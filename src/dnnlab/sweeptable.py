@@ -44,7 +44,7 @@ def conclude(sweep: Path, console: Console | None = None) -> int:
     console = console or terminal()
     if jobs:
         write_atomic(sweep / SWEEP_TABLE, _csv(jobs))
-        console.print(_table(jobs, console.width))
+        console.print(_fitting(jobs, console))
     for job in jobs:
         if job.failed:
             console.print(Text(f"job {job.number} {job.status}: {job.reason}", "red"), soft_wrap=True)
@@ -131,9 +131,18 @@ def best(jobs: Sequence[Job], metric: str) -> float | None:
     return max(values) if HIGHER_IS_BETTER.get(metric.split("/")[-1], False) else min(values)
 
 
-def _table(jobs: Sequence[Job], width: int) -> Table:
-    settings, metrics = differing(jobs), headline(jobs)
-    metrics = metrics if width >= 100 else metrics[:2] if width >= 60 else metrics[:1]
+def _fitting(jobs: Sequence[Job], console: Console) -> Table:
+    """The table with as many metrics as stand side by side; where settings take the room, with two, or one on a narrow screen."""
+    metrics, least = headline(jobs), 2 if console.width >= 60 else 1
+    for count in range(len(metrics), least, -1):
+        table = _table(jobs, metrics[:count], console.width)
+        if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
+            return table
+    return _table(jobs, metrics[:least], console.width)
+
+
+def _table(jobs: Sequence[Job], metrics: Sequence[str], width: int) -> Table:
+    settings = differing(jobs)
     table = Table(header_style="bold", padding=(0, 1), pad_edge=False, box=None)
     table.add_column("job", justify="right", no_wrap=True)
     for title in short_names(settings):
