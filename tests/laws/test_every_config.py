@@ -1,4 +1,4 @@
-"""Law 9: every file under configs/ composes and trains two steps, each experiment and debug preset included, as does the example outside."""
+"""Law 9: every file under configs/ composes and trains two steps, each experiment and debug preset included; so does the example."""
 
 from __future__ import annotations
 
