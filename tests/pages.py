@@ -192,7 +192,7 @@ def run(command: str, monkeypatch: pytest.MonkeyPatch, *, whole: bool = False) -
             ELSEWHERE[name](words)
             return None
     with monkeypatch.context() as patch:
-        patch.delenv("DNNLAB_TRUST", raising=False)  # what --trust leaves behind is undone with it
+        patch.setenv("DNNLAB_TRUST", "")  # what --trust leaves behind is undone with it
         patch.setenv("COLUMNS", "100")
         while match := re.fullmatch(r"([A-Z_]+)=(.*)", words[0]):
             words = words[1:]
