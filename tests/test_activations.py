@@ -153,4 +153,4 @@ def test_the_settings_offer_what_there_is() -> None:
     named = {*get_args(Plain.model_fields["kind"].annotation)}
     named |= {name for setting in with_numbers for name in get_args(setting.model_fields["kind"].annotation)}
     assert named == set(MODULES)
-    assert set(get_args(OutputActivation)) == set(MODULES) - {"prelu"}
+    assert set(get_args(OutputActivation)) == set(MODULES)

@@ -12,8 +12,8 @@ PlainActivation = Literal[
     "sigmoid", "tanh", "hard_tanh", "relu", "selu", "silu", "mish", "softsign", "linear", "softmax", "log_softmax", "step"
 ]
 OutputActivation = Literal[
-    "linear", "sigmoid", "tanh", "hard_tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "softsign",
-    "softmax", "log_softmax", "step",
+    "linear", "sigmoid", "tanh", "hard_tanh", "relu", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish", "softplus",
+    "softsign", "softmax", "log_softmax", "step",
 ]  # fmt: skip
 
 
