@@ -32,6 +32,7 @@ def load(target: str, trusted: Collection[str], where: str) -> Any:
             fix=f"Put the folder of {package} on PYTHONPATH, or install it",
         ) from error
     if not hasattr(holder, name):
-        names = [entry for entry in vars(holder) if not entry.startswith("_")]
+        own = [entry for entry, made in vars(holder).items() if (getattr(made, "__module__", None) or "").split(".")[0] == package]
+        names = [entry for entry in own if not entry.startswith("_")]
         raise ConfigError(f"{where} must name something in {module}, however: {name}", where=where, fix=did_you_mean(name, names))
     return getattr(holder, name)
