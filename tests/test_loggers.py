@@ -387,6 +387,13 @@ def test_figures_without_a_part_are_shown_too() -> None:
     assert text.getvalue().splitlines()[1:] == ["best/epoch 12 · plain 3", "outputs/run"]
 
 
+def test_the_path_of_a_run_stands_in_one_piece() -> None:
+    console, text = spoken()
+    path = "outputs/" + "long" * 100
+    console.print(result_table(Summary("finished", path, {}, 1, 1, 1.0)), crop=False)
+    assert text.getvalue().splitlines()[-1] == path
+
+
 def test_numbers_are_never_longer_than_they_need() -> None:
     assert [number(value) for value in (0.0, 1e-7, 0.1, 99.99, 999.95, 12345.6, -0.5, 3e12)] == [
         "0.000", "1.000e-07", "0.1000", "99.99", "1000.", "12346", "-0.5000", "3.000e+12",

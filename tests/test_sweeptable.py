@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,12 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "versions", dict)
 
 
-def job(sweep: Path, number: int, metrics: dict[str, float], status: str = "finished", **settings: Any) -> None:
+def job(
+    sweep: Path, number: int, metrics: dict[str, float], status: str = "finished", command: Sequence[str] = (), **settings: Any
+) -> None:
     config = {"name": f"run{number}", "config_version": 1, "model": MLP, "optimizer": {"kind": "adam", "lr": 0.001}, "seed": 0} | settings
     folder = RunFolder.create(sweep, "run", exact=sweep / str(number))
-    folder.begin("", config, seed=0, device="cpu", threads=1, command=[])
+    folder.begin("", config, seed=0, device="cpu", threads=1, command=command)
     error = DivergedError("training must stay finite, however: nan", fix="Try optimizer.lr=0.01") if status == "diverged" else None
     folder.finish(Summary(status, str(folder.path), metrics, epochs=3, steps=30, seconds=1.5), error)
 
@@ -131,8 +134,26 @@ def test_failed_jobs_are_counted_and_give_their_reason(tmp_path: Path) -> None:
     told = [line for line in lines if line.startswith("job ") and ":" in line]
     assert told[0] == "job 1 diverged: training must stay finite, however: nan - Try optimizer.lr=0.01"
     assert told[1] == r"job 2 failed: must be [b]1[/b]\x1b[31m, however: 0 - trainer.epochs - Try 10"
-    assert [line.split(":")[0] for line in told[2:]] == ["job 3 failed", "job 4 unfinished", "job 5 interrupted"]
+    assert [line.split(":")[0] for line in told[2:]] == ["job 3 failed", "job 4 unfinished"]
+    assert "job 5 interrupted" in lines
     assert [row["status"] for row in rows(tmp_path)] == ["finished", "diverged", "failed", "failed", "unfinished", "interrupted"]
+
+
+def test_a_job_that_failed_by_its_settings_shows_what_was_asked_of_it(tmp_path: Path) -> None:
+    for number, lr in enumerate((0.1, 0.2)):
+        job(tmp_path, number, {"test/loss": 1.0}, command=["+seed=00", f"optimizer.lr={lr}"], optimizer={"kind": "sgd", "lr": lr})
+    record_failure(tmp_path / "2", None, ["+seed=00", "optimizer.lr=0"], ConfigError("optimizer.lr must be above 0, however: 0"))
+    _, lines = printed(tmp_path)
+    assert [line.split()[:2] for line in lines[:4]] == [["job", "lr"], ["0", "0.1"], ["1", "0.2"], ["2", "0"]]
+    assert [row["optimizer.lr"] for row in rows(tmp_path)] == ["0.1", "0.2", "0"]
+    assert "seed" not in lines[0]  # the same for all
+
+
+def test_the_path_of_a_sweep_stands_in_one_piece(tmp_path: Path) -> None:
+    job(tmp_path, 0, {"test/loss": 1.0})
+    job(tmp_path, 1, {}, status="interrupted")
+    _, lines = printed(tmp_path, width=20)
+    assert lines[-2:] == ["job 1 interrupted", str(tmp_path)]
 
 
 def test_u13_text_that_looks_like_a_formula_is_disarmed_and_numbers_stay(tmp_path: Path) -> None:

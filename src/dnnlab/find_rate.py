@@ -47,5 +47,5 @@ def find_rate(request: Request) -> Summary:
         "finished", str(folder.path), {"lr_find/suggestion": seen.suggestion}, 0, len(seen.rates), monotonic() - began, (finding,)
     )
     folder.finish(summary)
-    terminal().print(result_table(summary, config.name))
+    terminal().print(result_table(summary, config.name), crop=False)
     return summary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,16 @@ class Job:
     metrics: Mapping[str, float]
     seconds: float | None
     reason: str = ""  # why it failed
+    asked: Mapping[str, str] = field(default_factory=dict)  # what its command line set, by dotted name
 
     @property
     def failed(self) -> bool:
         """Whether the job has no result: it failed, diverged, was interrupted or never began."""
         return self.status != "finished"
+
+    def setting(self, name: str) -> object:
+        """The value of a setting; of a job that failed before its settings were complete, what was asked for."""
+        return self.settings.get(name) if self.settings else self.asked.get(name)
 
 
 def conclude(sweep: Path, console: Console | None = None) -> int:
@@ -47,8 +52,8 @@ def conclude(sweep: Path, console: Console | None = None) -> int:
         console.print(_fitting(jobs, console))
     for job in jobs:
         if job.failed:
-            console.print(Text(f"job {job.number} {job.status}: {job.reason}", "red"), soft_wrap=True)
-    console.print(Text(printable(sweep), "blue", overflow="fold"))
+            console.print(Text(f"job {job.number} {job.status}" + (f": {job.reason}" if job.reason else ""), "red"), soft_wrap=True)
+    console.print(Text(printable(sweep), "blue"), soft_wrap=True)
     return sum(job.failed for job in jobs)
 
 
@@ -74,7 +79,9 @@ def _read(number: int, path: Path) -> Job:
     if status == "running":
         status, reason = "unfinished", "its process ended without a word, or still runs"
     metrics = {str(name): float(value) for name, value in (run.get("metrics") or {}).items()}
-    return Job(number, printable(status), settings, metrics, run.get("seconds"), reason)
+    words = [str(word).lstrip("+").partition("=") for word in run.get("command") or run.get("overrides") or ()]
+    asked = {name.replace("/", "."): value for name, _, value in words}
+    return Job(number, printable(status), settings, metrics, run.get("seconds"), reason, asked)
 
 
 def flat(config: Mapping[str, Any], before: str = "") -> dict[str, object]:
@@ -100,7 +107,10 @@ def differing(jobs: Sequence[Job]) -> list[str]:
     """
     known = [job.settings for job in jobs if job.settings]
     names = [name for name in dict.fromkeys(name for settings in known for name in settings) if name not in ALIKE]
-    return sorted((name for name in names if _differs(name, known)), key=lambda name: name == "seed")  # the seed last
+    found = [name for name in names if _differs(name, known)]
+    of_lost = dict.fromkeys(name for job in jobs if not job.settings for name in job.asked)
+    found += [name for name in of_lost if name not in found and len({job.asked.get(name) for job in jobs}) > 1]
+    return sorted(found, key=lambda name: name == "seed")  # the seed last
 
 
 def _differs(name: str, known: Sequence[Mapping[str, object]]) -> bool:
@@ -154,7 +164,7 @@ def _table(jobs: Sequence[Job], metrics: Sequence[str], width: int) -> Table:
     table.add_column("status", overflow="fold", no_wrap=roomy)
     winners = {metric: best(jobs, metric) for metric in metrics}
     for job in jobs:
-        row = [Text(_shown(job.settings.get(name))) for name in settings]
+        row = [Text(_shown(job.setting(name))) for name in settings]
         row += [_metric(job, metric, winners[metric]) for metric in metrics]
         row += [Text("" if job.seconds is None else duration(job.seconds))] if roomy else []
         table.add_row(str(job.number), *row, Text(job.status, "red" if job.failed else "green"))
@@ -189,7 +199,7 @@ def _csv(jobs: Sequence[Job]) -> str:
     metrics = dict.fromkeys(name for job in jobs for name in job.metrics)
     rows = [
         {"job": job.number}
-        | {name: job.settings.get(name) for name in settings}
+        | {name: job.setting(name) for name in settings}
         | {name: job.metrics.get(name) for name in metrics}
         | {"seconds": job.seconds, "status": job.status, "reason": job.reason}
         for job in jobs

@@ -75,7 +75,7 @@ def result_table(summary: Summary, name: str = "", monitor: str = "") -> Rendera
         if finding.remedy:
             line.append(f"  → {printable(finding.remedy)}", "bold")
         lines.append(line)
-    lines.append(Text(printable(summary.folder), "blue", overflow="fold"))
+    lines.append(Text(printable(summary.folder), "blue", overflow="ignore", no_wrap=True))  # in one piece, for those who copy it
     return Group(*lines)
 
 
