@@ -224,6 +224,36 @@ def test_c18_an_absent_device_is_an_error() -> None:
         parts({"device": "cuda"})
 
 
+@pytest.mark.parametrize("loss", ["auto", "mse", "perceptron"])
+def test_a_perceptron_answers_with_classes(loss: str) -> None:
+    with pytest.raises(ConfigError, match="model=perceptron must stand with classes to tell apart, however: data=diabetes") as caught:
+        parts({"model": {"kind": "perceptron"}, "data": {"kind": "diabetes"}, "loss": {"kind": loss}})
+    assert caught.value.where == "model.kind, data.kind"
+
+
+def test_a_run_that_is_interrupted_outside_of_training_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dnnlab.pictures.draw", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    folder = RunFolder.open(only_run(tmp_path))
+    assert folder.read_run()["status"] == "interrupted"
+    assert (folder.path / "metrics.csv").is_file()
+
+
+def test_a_full_disk_is_told_by_its_first_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **words: object) -> None:
+        raise ResourceError("must have room", where="first")
+
+    monkeypatch.setattr(RunFolder, "append_metrics", full)
+    monkeypatch.setattr(RunFolder, "status", lambda *arguments: full() if "failed" in arguments else None)
+    with pytest.raises(ResourceError) as caught:
+        run(tmp_path)
+    assert caught.value.__context__ is None  # nothing hides it
+
+
 def test_bce_on_a_reconstruction_names_the_scale() -> None:
     with pytest.raises(ConfigError, match="standardise"):
         parts({"model": {"kind": "autoencoder"}, "loss": {"kind": "bce"}})

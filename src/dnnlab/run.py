@@ -146,7 +146,7 @@ def _note(summary: Summary) -> None:
 def show(summary: Summary, parts: Parts, *, brief: bool) -> None:
     """The result on the terminal: a table, or one line for one job of many."""
     if not brief:
-        terminal().print(result_table(summary, parts.config.name, parts.figures.monitor))
+        terminal().print(result_table(summary, parts.config.name, parts.figures.monitor), crop=False)
         return
     headline = [
         name for name in summary.metrics if name.startswith(("valid/", "test/")) and name.split("/")[1] in ("loss", *parts.figures.epoch)
@@ -223,7 +223,9 @@ def telling(folder: RunFolder) -> Iterator[None]:
     """Whatever ends a run early stands in its folder, too."""
     try:
         yield
+    except KeyboardInterrupt:  # outside of training, or a second one
+        folder.fail(None)
+        raise
     except Exception as error:
-        told = error if isinstance(error, DnnlabError) else DnnlabError(f"{type(error).__name__}: {error}")
-        folder.finish(Summary("failed", str(folder.path), {}, 0, 0, 0.0), told)
+        folder.fail(error if isinstance(error, DnnlabError) else DnnlabError(f"{type(error).__name__}: {error}"))
         raise

@@ -139,11 +139,11 @@ class RunFolder:
         facts = {key: value for key, value in asdict(summary).items() if key not in ("status", "folder")}
         self.status(summary.status, {"ended": _time(), **facts, **({"error": _said(error)} if error else {})})
 
-    def fail(self, error: DnnlabError) -> None:
-        """Write that the run ended early, and why; where even that cannot be written, the error itself is what matters."""
+    def fail(self, error: DnnlabError | None) -> None:
+        """Write that an error ended the run early, or (None) an interrupt; where that cannot be written, the error is what matters."""
         with suppress(DnnlabError):
             self._write_table()
-            self.status("failed", {"ended": _time(), "error": _said(error)})
+            self.status("failed" if error else "interrupted", {"ended": _time(), **({"error": _said(error)} if error else {})})
 
     def _write_table(self) -> None:
         self.close()

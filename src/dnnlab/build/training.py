@@ -24,9 +24,16 @@ LARGE = 20_000  # training rows from which on an automatic batch is larger
 
 def loss_kind(config: RunConfig, task: Task) -> str:
     """The loss by its name, where the settings leave it open."""
+    perceptron = config.model.kind == "perceptron"
+    if perceptron and not task.classifies:
+        raise ConfigError(
+            f"model=perceptron must stand with classes to tell apart, however: data={config.data.kind} asks for {task}",
+            where="model.kind, data.kind",
+            fix="Try model=linear",
+        )
     if config.loss.kind != "auto":
         return config.loss.kind
-    if config.model.kind == "perceptron" and task.classifies:
+    if perceptron:
         return "perceptron"
     return {Task.BINARY: "bce", Task.MULTICLASS: "cross_entropy"}.get(task, "mse")
 
@@ -97,11 +104,20 @@ def least_rows(config: RunConfig, network: nn.Module, size: int) -> int:
     least = 2 * config.trainer.accumulate
     if size < least:
         raise ConfigError(
-            f"batch normalisation must have at least 2 rows at a time, however: {size} rows in {config.trainer.accumulate} part(s)",
+            f"batch normalisation must have at least 2 rows at a time, however: {_rows(size, config.trainer.accumulate)}",
             where="trainer.batch_size, trainer.accumulate, model.norm",
             fix="Try a larger trainer.batch_size, or model.norm=layer",
         )
     return least
+
+
+def _rows(size: int, slices: int) -> str:
+    """How many rows are seen at a time, for people.
+
+    >>> _rows(1, 1), _rows(6, 4)
+    ('1', '6 in 4 slices')
+    """
+    return str(size) if slices == 1 else f"{size} in {slices} slices"
 
 
 def build_optimizer(settings: Optimizer, flat: FlatParameters, hidden: list[str], trusted: Collection[str]) -> optimizers.Optimizer:
