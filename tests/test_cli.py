@@ -305,6 +305,25 @@ def test_c11_unknown_option_in_a_file(door: Door) -> None:
     assert "conf/experiment/mine.yaml:3:model - Choose one of: autoencoder" in told
 
 
+def test_c11_unknown_group_in_a_file(door: Door) -> None:
+    told = door.refuses(*door.experiment(HEADER + "defaults:\n  - override /modle: mlp\n"))
+    assert told.startswith(
+        "modle must be a group of choices, however: there is none of that name - conf/experiment/mine.yaml:3:modle - Did"
+    )
+    assert "Did you mean model? Choose one of: activation, data" in told
+    assert "Did you mean model?" in door.refuses(*door.experiment(HEADER + "defaults:\n  - /modle: mlp\n"))
+
+
+def test_c01_an_experiment_that_does_not_say_that_it_sets_keys_of_every_group(door: Door) -> None:
+    told = door.refuses(*door.experiment("trainer:\n  epochs: 2\n"))
+    assert told.endswith("let it begin with the line # @package _global_")
+
+
+@pytest.mark.parametrize("word", ["=3", "+=3", "~", "=", ""])
+def test_c15_an_argument_has_a_key(door: Door, word: str) -> None:
+    assert f"an argument must read key=value, however: '{word}'" in door.refuses(word)
+
+
 def test_c12_contradictions_name_both_keys_and_their_places(door: Door) -> None:
     told = door.refuses("optimizer=gd", "trainer.batch_size=3")
     assert "command line:trainer.batch_size, command line:optimizer.kind - Try trainer.batch_size=full" in told

@@ -105,6 +105,9 @@ def all_keys() -> list[str]:
     return sorted({key for whole in wholes for key in whole})
 
 
+PRESETS = ("experiment", "debug", "local")  # groups without settings of their own
+
+
 def unknown_key(key: str, kinds: Kinds, origin: Origin) -> ConfigError:
     """The error for a key that no setting has: it names the nearest one, and where that stands."""
     parent, _, word = key.rpartition(".")
@@ -120,7 +123,9 @@ def unknown_key(key: str, kinds: Kinds, origin: Origin) -> ConfigError:
             hints.append(f"Choose a kind with all its settings, by {group}={kinds[group]}, not by {group}.kind{set_by}.")
     siblings = [name.removeprefix(f"{parent}.") for name in keys(kinds) if name.rpartition(".")[0] == parent]
     siblings = [name for name in siblings if name != "kind"]
-    if siblings:
+    if key in PRESETS:
+        hints.append(f"A file of the folder {key}/ sets keys of every group: let it begin with the line # @package _global_")
+    elif siblings:
         hints.append(f"{holder or 'The top level'} has: {', '.join(siblings)}")
     elif parent in kinds:
         hints.append(f"{holder} has no settings of its own")

@@ -69,6 +69,9 @@ def parse(words: Sequence[str]) -> Arguments:
         elif name == "--trust":
             trusted.add(value if "=" in word else _next(waiting, name))
         elif not word.startswith("-"):
+            if not name.strip("+~ "):
+                fix = "Settings are written as key=value: optimizer.lr=0.01"
+                raise ConfigError(f"an argument must read key=value, however: {shown(word)}", where="command line", fix=fix)
             hydra.append(word)
             overrides.append(word)
         elif name in OPTIONS and ("=" not in word or OPTIONS[name]):

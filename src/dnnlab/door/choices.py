@@ -20,6 +20,11 @@ def override_key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~").strip().replace("[", ".").replace("]", "")
 
 
+def group_names(arguments: Arguments) -> list[str]:
+    """The groups that there are options for."""
+    return sorted({path.parent.name for folder in _folders(arguments) for path in folder.glob("*/*.yaml")})
+
+
 def options(group: str, arguments: Arguments) -> list[str]:
     """The options of a group: the YAML files of its folders."""
     folders = [folder / group for folder in _folders(arguments)]

@@ -14,7 +14,7 @@ from yaml import YAMLError
 from dnnlab.config.schema import Origin, at, shown_key, unknown_key
 from dnnlab.config.yamlfile import inspect, lines, shown_path, too_deep
 from dnnlab.door.arguments import Arguments
-from dnnlab.door.choices import CONFIGS, chosen_files, options, override_key
+from dnnlab.door.choices import CONFIGS, chosen_files, group_names, options, override_key
 from dnnlab.door.origins import COMMAND_LINE
 from dnnlab.door.survey import Survey, survey, unknown_key_of
 from dnnlab.errors import ConfigError, DnnlabError, ResourceError, UntrustedError, did_you_mean, shown
@@ -69,6 +69,9 @@ def _option(error: Exception, arguments: Arguments) -> ConfigError | None:
     """C11: an option that its group has not."""
     if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
         return _no_word(arguments)
+    asked = re.search(r"Invalid Defaults List override '/?([^:@']+).*?:\s*([^']*)'", str(error))
+    if asked is not None:
+        return _no_group(asked[1], f"{_asking_file(asked[1], asked[2], arguments) or COMMAND_LINE}:{shown_key(asked[1])}", arguments)
     if not isinstance(error, MissingConfigException) or not error.missing_cfg_file:
         return None
     group, _, name = error.missing_cfg_file.rpartition("/")
@@ -82,8 +85,14 @@ def _option(error: Exception, arguments: Arguments) -> ConfigError | None:
     typed = any(override_key(override) == group for override in arguments.overrides)
     where = f"{COMMAND_LINE}:{group}" if typed or named is None else f"{_asking_file(group, name, arguments) or named[1] + '.yaml'}:{group}"
     options = list(error.options or ())
-    fix = did_you_mean(name, options) if options else "There is no such group; --help shows what there is"
-    return ConfigError(f"{group} must be one of its options, however: {shown(name)}", where=where, fix=fix)
+    if not options:
+        return _no_group(group, where, arguments)
+    return ConfigError(f"{group} must be one of its options, however: {shown(name)}", where=where, fix=did_you_mean(name, options))
+
+
+def _no_group(group: str, where: str, arguments: Arguments) -> ConfigError:
+    what = f"{shown_key(group)} must be a group of choices, however: there is none of that name"
+    return ConfigError(what, where=where, fix=did_you_mean(group, group_names(arguments)))
 
 
 def _asking_file(group: str, name: str, arguments: Arguments) -> str:
