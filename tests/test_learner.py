@@ -368,3 +368,16 @@ def test_a_network_that_draws_from_torch_draws_by_the_step() -> None:
         told.append(train(learner, 0, 3))
         learner.restore(start)
     assert told[0] == told[1]
+
+
+def test_the_gradient_that_health_tells_of_is_the_loss_s_own() -> None:
+    from dnnlab.assembly import assemble
+    from tests.support import settings
+
+    told = [
+        next(iter(assemble(settings({"trainer.epochs": 1, "regularization": extra}), health_due=lambda epoch: True).trainer)).health
+        for extra in ({}, {"clip_norm": 1e-9, "clip_value": 1e-9})
+    ]
+    plain, clipped = (record["health/hidden1/gradient_norm"] for record in told)
+    assert plain > 1e-3
+    assert clipped > 1e-3

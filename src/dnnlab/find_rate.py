@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
+from math import isnan
+from pathlib import Path
 from time import monotonic
 
+from dnnlab import plots
 from dnnlab.assembly import assemble
 from dnnlab.build.device import threads
 from dnnlab.build.rows import data_folder
@@ -12,9 +14,10 @@ from dnnlab.config.optimizer import FULL_BATCH
 from dnnlab.config.request import Request
 from dnnlab.errors import ConfigError
 from dnnlab.loggers.console import result_table, terminal
-from dnnlab.lr_finder import range_test
+from dnnlab.lr_finder import RangeTest, range_test
 from dnnlab.records import Finding, Summary
-from dnnlab.runfolder import RunFolder
+from dnnlab.runfolder import RunFolder, telling
+from dnnlab.runlog import logged
 
 
 def find_rate(request: Request) -> Summary:
@@ -30,22 +33,22 @@ def find_rate(request: Request) -> Summary:
     parts = assemble(config, request.trusted)
     folder = RunFolder.create(request.root, config.name, exact=request.folder, forbid=data_folder(config))
     device, count = str(parts.ingredients.device), parts.ingredients.threads
-    folder.begin(request.written, request.document, seed=config.seed, device=device, threads=count, command=request.argv)
-    asked = config.lr_range
-    test = partial(range_test, parts.learner, parts.trainer.batches, asked.low, asked.high, asked.steps, config.seed)
-    with threads(count):
-        seen = test()
-    for step, (rate, loss) in enumerate(zip(seen.rates, seen.losses, strict=True), start=1):
-        folder.append_metrics({"step": step, "lr": rate, "train/loss": loss})
-    from dnnlab import plots
-
-    path = folder.write_picture("lr_find", plots.rate_range(seen.rates, seen.smooth, seen.suggestion))
-    finding = Finding(
-        "note", f"the loss falls fastest at a rate of {seen.suggestion:.3g}; curve: {path}", f"Try optimizer.lr={seen.suggestion:.2g}"
-    )
-    summary = Summary(
-        "finished", str(folder.path), {"lr_find/suggestion": seen.suggestion}, 0, len(seen.rates), monotonic() - began, (finding,)
-    )
-    folder.finish(summary)
+    with logged(folder.log), threads(count), telling(folder):
+        folder.begin(request.written, request.document, seed=config.seed, device=device, threads=count, command=request.argv)
+        asked = config.lr_range
+        seen = range_test(parts.learner, parts.trainer.batches, asked.low, asked.high, asked.steps, config.seed)
+        for step, (rate, loss) in enumerate(zip(seen.rates, seen.losses, strict=True), start=1):
+            folder.append_metrics({"step": step, "lr": rate, "train/loss": loss})
+        path = folder.write_picture("lr_find", plots.rate_range(seen.rates, seen.smooth, seen.suggestion))
+        metrics = {"lr_find/suggestion": seen.suggestion}
+        summary = Summary("finished", str(folder.path), metrics, 0, len(seen.rates), monotonic() - began, (_finding(seen, path),))
+        folder.finish(summary)
     terminal().print(result_table(summary, config.name), crop=False)
     return summary
+
+
+def _finding(seen: RangeTest, path: Path) -> Finding:
+    if isnan(seen.suggestion):
+        return Finding("warning", f"the loss exploded at once, so no rate can be suggested; curve: {path}", "Try lr_range.low=1e-8")
+    text = f"the loss falls fastest at a rate of {seen.suggestion:.3g}; curve: {path}"
+    return Finding("note", text, f"Try optimizer.lr={seen.suggestion:.2g}")

@@ -35,25 +35,36 @@ class Health:
         self.network = network
         self.flat = flat
         self._before: Tensor | None = None
+        self._gradient: Tensor | None = None
         self._watched = {name: module for name, module in network.named_modules() if type(module) in WATCHED}
 
     def mark(self) -> None:
         """Remember the parameters, just before a step."""
         self._before = self.flat.data.clone()
 
+    @property
+    def marked(self) -> bool:
+        """Whether the step that is being taken is the one to tell of."""
+        return self._before is not None
+
+    def note_gradient(self) -> None:
+        """Remember the loss's own gradient, before penalties and clipping change it."""
+        self._gradient = self.flat.grad.clone()
+
     @torch.no_grad()
     def figures(self, x: Tensor) -> dict[str, Tensor]:
         """Each layer's figures: `<layer>/<figure>` -> (). x: (B, D), a batch to look at the units with, in evaluation mode."""
         figures = self._of_weights() | self._of_units(x)
-        self._before = None
+        self._before = self._gradient = None
         return figures
 
     def _of_weights(self) -> dict[str, Tensor]:
         figures: dict[str, Tensor] = {}
+        gradient = self.flat.grad if self._gradient is None else self._gradient
         for name in self.flat.weight_names:
             layer, weight = layer_name(name), self.flat.view(name)
             norm = torch.linalg.vector_norm(weight)
-            figures[f"{layer}/gradient_norm"] = torch.linalg.vector_norm(self.flat.view(name, self.flat.grad))
+            figures[f"{layer}/gradient_norm"] = torch.linalg.vector_norm(self.flat.view(name, gradient))
             figures[f"{layer}/weight_norm"] = norm
             figures[f"{layer}/zeros"] = (weight == 0).to(weight.dtype).mean()
             if self._before is not None:

@@ -138,6 +138,8 @@ class Solo:
         flat, regularizer = self.flat, self.regularizer
         if self.scale is not None and not self.scale.unscale(flat.grad):
             return
+        if self._health.marked:
+            self._health.note_gradient()
         if self.optimizer.needs_closure:
             self.optimizer.step(lr, partial(self._objective, x, target))
         else:

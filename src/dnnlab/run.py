@@ -28,7 +28,7 @@ from dnnlab.loggers.console import duration, number, result_table, terminal
 from dnnlab.loggers.metrics_file import MetricsFile
 from dnnlab.loggers.progress import Progress
 from dnnlab.records import Epoch, Summary
-from dnnlab.runfolder import RunFolder
+from dnnlab.runfolder import RunFolder, telling
 from dnnlab.runlog import logged
 from dnnlab.stopping import Best, Stopper
 from dnnlab.trainer import Trainer
@@ -216,16 +216,3 @@ def interruptible(trainer: Trainer) -> Iterator[list[Signals]]:
     finally:
         for number, handler in before.items():
             signal(number, handler)
-
-
-@contextmanager
-def telling(folder: RunFolder) -> Iterator[None]:
-    """Whatever ends a run early stands in its folder, too."""
-    try:
-        yield
-    except KeyboardInterrupt:  # outside of training, or a second one
-        folder.fail(None)
-        raise
-    except Exception as error:
-        folder.fail(error if isinstance(error, DnnlabError) else DnnlabError(f"{type(error).__name__}: {error}"))
-        raise

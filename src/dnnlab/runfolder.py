@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from errno import ENOSPC
@@ -237,6 +237,19 @@ class RunFolder:
             path.parent.mkdir(exist_ok=True)
         write_atomic(path, png)
         return path
+
+
+@contextmanager
+def telling(folder: RunFolder) -> Iterator[None]:
+    """Whatever ends a run early stands in its folder, too."""
+    try:
+        yield
+    except KeyboardInterrupt:  # outside of training, or a second one
+        folder.fail(None)
+        raise
+    except Exception as error:
+        folder.fail(error if isinstance(error, DnnlabError) else DnnlabError(f"{type(error).__name__}: {error}"))
+        raise
 
 
 def record_failure(path: Path, document: Mapping[str, Any] | None, overrides: Sequence[str], error: DnnlabError) -> None:
