@@ -99,6 +99,7 @@ def test_early_stopping_waits_for_its_patience(tmp_path: Path) -> None:
     summary = run(tmp_path, changes)
     assert summary.epochs < 200
     assert summary.epochs == summary.metrics["best/epoch"] + 3
+    assert summary.findings[0].text.startswith("stopped early: valid/loss has not improved for 3 validations")
 
 
 def test_stop_at_ends_a_run_at_the_value_asked_for(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from dnnlab.loggers.cadence import Thinned, due
 from dnnlab.loggers.console import duration, number, result_table, terminal
 from dnnlab.loggers.metrics_file import MetricsFile
 from dnnlab.loggers.progress import Progress
-from dnnlab.records import Epoch, Summary
+from dnnlab.records import Epoch, Finding, Summary
 from dnnlab.runfolder import RunFolder, telling
 from dnnlab.runlog import logged
 from dnnlab.stopping import Best, Stopper
@@ -112,7 +112,6 @@ def _train(parts: Parts, checkpoints: Checkpoints, loggers: list[Logger]) -> _Co
                     course.best = course.best.after(value, record.epoch)
                     course.reason = stopper.reason(record, course.best)
                 if course.reason:
-                    log.info("stopped: %s", course.reason)
                     break
                 checkpoints.write_if_due()
         except DivergedError as error:
@@ -125,6 +124,7 @@ def _train(parts: Parts, checkpoints: Checkpoints, loggers: list[Logger]) -> _Co
 
 
 def _summary(parts: Parts, course: _Course, folder: RunFolder, seconds: float) -> Summary:
+    ended = [Finding("note", f"stopped early: {course.reason}")] if course.reason else []
     return Summary(
         status=course.status,
         folder=str(folder.path),
@@ -132,7 +132,7 @@ def _summary(parts: Parts, course: _Course, folder: RunFolder, seconds: float) -
         epochs=course.last.epoch if course.last else 0,
         steps=parts.trainer.position.step,
         seconds=seconds,
-        findings=examine(course.records),
+        findings=(*ended, *examine(course.records)),
     )
 
 
