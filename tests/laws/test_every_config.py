@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -43,12 +45,13 @@ def words_for(group: str, option: str) -> list[str]:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with IDX files, where a user's own modules can be imported."""
     idx_files(tmp_path / "idx")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "custom"))
-    return tmp_path
+    yield tmp_path
+    sys.modules.pop("mynets", None)  # a test that comes later must find it by its own path, or not at all
 
 
 def train_two_steps(config: RunConfig) -> None:
