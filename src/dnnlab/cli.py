@@ -66,9 +66,6 @@ def run(words: Sequence[str]) -> int:
     from dnnlab.door.compose import Session, launch
     from dnnlab.door.presets import sweeps
 
-    # threads that wait for each other by spinning make a run ten times slower where another process wants the core; asleep, they cost a
-    # run that is alone a fifth of its speed at most (2 threads on 2 cores)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     session = Session(arguments)
     mode = ["--multirun"] if sweeps(arguments) else []
     with _seen_by_hydra([sys.argv[0], *arguments.hydra, *mode], arguments.trusted):
