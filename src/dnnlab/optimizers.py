@@ -130,18 +130,18 @@ class TorchOptimizer(Optimizer):
             else:
                 optimizer.step()
 
-    def _entries(self) -> Iterable[tuple[str, dict[str, Any], str, Any]]:
+    def _entries(self) -> Iterable[tuple[str, Any]]:
+        """Every value of torch's state, by `<optimizer>.<parameter>.<name>`."""
         for number, (optimizer, _) in enumerate(self.optimizers):
             leaves = [leaf for group in optimizer.param_groups for leaf in group["params"]]
             for index, leaf in enumerate(leaves):
-                state = optimizer.state.get(leaf, {})
-                for name in list(state):
-                    yield f"{number}.{index}.{name}", state, name, state[name]
+                for name, value in optimizer.state.get(leaf, {}).items():
+                    yield f"{number}.{index}.{name}", value
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors of torch's state; lists (LBFGS's history) are numbered."""
         found: dict[str, Tensor] = {}
-        for key, _, _, value in self._entries():
+        for key, value in self._entries():
             if isinstance(value, Tensor):
                 found[key] = value
             elif isinstance(value, list):
@@ -151,7 +151,7 @@ class TorchOptimizer(Optimizer):
     def facts(self) -> Facts:
         """All plain numbers of torch's state, and the lengths of its lists."""
         facts: Facts = {}
-        for key, _, _, value in self._entries():
+        for key, value in self._entries():
             if isinstance(value, list):
                 facts[key] = {"length": len(value)}
             elif not isinstance(value, Tensor):

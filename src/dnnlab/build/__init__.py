@@ -26,10 +26,8 @@ from dnnlab.loss_scale import LossScale
 from dnnlab.optimizers import Optimizer
 from dnnlab.regularization import Regularizer
 from dnnlab.schedules import Plateau, Schedule
-from dnnlab.seeding import Noise, permutation
+from dnnlab.seeding import Noise
 from dnnlab.tasks import Answer
-
-LSUV_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def build(config: RunConfig, trusted: Collection[str] = ()) -> Ingredients:
     size = batch_size(config, len(train.x))
     noise = Noise(config.seed, device, rows=size)
     network = build_network(config, rows.inputs, rows.outputs, noise=noise, dtype=dtype, device=device, trusted=trusted)
-    scale_by_data(network, config, train.x[permutation(config.seed, 0, len(train.x))[:LSUV_ROWS].to(device)])
+    scale_by_data(network, config, train.x)
     if config.compile:
         noise.leave_uncompiled()
     flat = FlatParameters(network)

@@ -20,8 +20,9 @@ from dnnlab.config.run import RunConfig
 from dnnlab.errors import ConfigError
 from dnnlab.initialization import initialize, lsuv
 from dnnlab.layers import TiedLinear
-from dnnlab.seeding import Noise, key
+from dnnlab.seeding import Noise, key, permutation
 
+LSUV_ROWS = 1024  # training rows that LSUV looks at, the first ones of the first epoch
 COPIES = 8  # of every parameter, at most: value, gradient, optimizer's two means, average, and the copies to go back to
 
 
@@ -42,7 +43,7 @@ def build_network(
 def scale_by_data(network: nn.Module, config: RunConfig, x: Tensor) -> None:
     """LSUV's second half: scale each layer by what training rows x (B, D) make of it."""
     if config.initialization.kind == "lsuv":
-        lsuv(network, x)
+        lsuv(network, x[permutation(config.seed, 0, len(x))[:LSUV_ROWS].to(x.device)])
 
 
 def output_kind(model: Model) -> str:
