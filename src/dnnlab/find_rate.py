@@ -36,7 +36,8 @@ def find_rate(request: Request) -> Summary:
     with logged(folder.log), threads(count), telling(folder):
         folder.begin(request.written, request.document, seed=config.seed, device=device, threads=count, command=request.argv)
         asked = config.lr_range
-        seen = range_test(parts.learner, parts.trainer.batches, asked.low, asked.high, asked.steps, config.seed)
+        weights = parts.trainer.course.weights
+        seen = range_test(parts.learner, parts.trainer.batches, asked.low, asked.high, asked.steps, config.seed, weights)
         for step, (rate, loss) in enumerate(zip(seen.rates, seen.losses, strict=True), start=1):
             folder.append_metrics({"step": step, "lr": rate, "train/loss": loss})
         path = folder.write_picture("lr_find", plots.rate_range(seen.rates, seen.smooth, seen.suggestion))

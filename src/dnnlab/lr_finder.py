@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dnnlab.batches import Batches
 from dnnlab.learner import Learner
-from dnnlab.seeding import permutation
+from dnnlab.seeding import permutation, weighted_order
 
 SMOOTHING = 0.9  # weight of the past in the smoothed loss
 EXPLODED = 4.0  # stop where the smoothed loss is so many times the best one
@@ -37,15 +37,20 @@ def rates(low: float, high: float, steps: int) -> list[float]:
     return [low * (high / low) ** (step / (steps - 1)) for step in range(steps)]
 
 
-def range_test(learner: Learner, batches: Batches, low: float, high: float, steps: int, seed: int) -> RangeTest:
-    """Train with growing rates until the loss explodes; the learner is brought back to where it was."""
+def range_test(
+    learner: Learner, batches: Batches, low: float, high: float, steps: int, seed: int, weights: Tensor | None = None
+) -> RangeTest:
+    """Train with growing rates until the loss explodes; the learner is brought back to where it was.
+
+    weights: (N,) how often each row is drawn, as in trainer.Course.
+    """
     before = learner.snapshot()
     tried: list[float] = []
     losses: list[float] = []
     smooth: list[float] = []
     loss = torch.zeros((), dtype=batches.x.dtype, device=batches.x.device)
     mean, best = 0.0, float("inf")
-    for step, (rate, (x, target)) in enumerate(zip(rates(low, high, steps), _endless(batches, seed), strict=False)):
+    for step, (rate, (x, target)) in enumerate(zip(rates(low, high, steps), _endless(batches, seed, weights), strict=False)):
         with torch.no_grad():
             learner.step(x, target, step, rate, loss)
         value = loss.item()
@@ -74,9 +79,9 @@ def suggest(tried: list[float], losses: list[float]) -> float:
     return tried[1 + falls.index(min(falls))]
 
 
-def _endless(batches: Batches, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _endless(batches: Batches, seed: int, weights: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
     epoch = 0
     while True:
-        order = permutation(seed, epoch, len(batches.x)).to(batches.x.device)
-        yield from islice(batches(order), batches.count)
+        order = permutation(seed, epoch, len(batches.x)) if weights is None else weighted_order(seed, epoch, weights)
+        yield from islice(batches(order.to(batches.x.device)), batches.count)
         epoch += 1

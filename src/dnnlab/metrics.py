@@ -35,9 +35,11 @@ HIGHER_IS_BETTER = {
     "calibration_error": False,
     "mse": False,
     "rmse": False,
+    "rmsle": False,
     "mae": False,
     "r2": True,
 }
+ON_REQUEST = ("rmsle",)  # taken only where it is asked for: not defined for all numbers
 OF_PROBABILITIES = ("log_loss", "calibration_error")  # a margin loss gives scores that rank, but no probabilities
 
 
@@ -45,7 +47,7 @@ def fitting(task: Task, *, margin: bool = False) -> tuple[str, ...]:
     """The figures that fit a task; `margin`: the loss is a margin loss.
 
     >>> fitting(Task.REGRESSION)
-    ('mse', 'rmse', 'mae', 'r2')
+    ('mse', 'rmse', 'rmsle', 'mae', 'r2')
     """
     names = OF_CLASSES if task.classifies else OF_NUMBERS
     return tuple(name for name in names if not (margin and name in OF_PROBABILITIES))
@@ -54,6 +56,15 @@ def fitting(task: Task, *, margin: bool = False) -> tuple[str, ...]:
 def default(task: Task) -> tuple[str, ...]:
     """The figures of each validation where nothing else is asked for."""
     return ("accuracy",) if task.classifies else ("rmse",)
+
+
+def default_final(task: Task, *, margin: bool = False) -> tuple[str, ...]:
+    """The figures of the end where nothing else is asked for.
+
+    >>> default_final(Task.REGRESSION)
+    ('mse', 'rmse', 'mae', 'r2')
+    """
+    return tuple(name for name in fitting(task, margin=margin) if name not in ON_REQUEST)
 
 
 def check_fit(names: Sequence[str], task: Task, *, margin: bool, loss: str, data: str, where: str) -> None:
@@ -261,6 +272,13 @@ def _of_numbers(name: str, **settings: bool) -> Figure:
     return figure
 
 
+def _rmsle(answer: Answer, scores: Tensor, target: Tensor) -> Tensor:
+    """The root of the mean of (log(1 + v) − log(1 + t))²; NaN where a number is −1 or below, whose logarithm is none."""
+    values, truth = _exact(answer.values(scores)), _exact(answer.unscale(target))
+    defined = (torch.minimum(values, truth) > -1).all()
+    return torch.where(defined, (values.log1p() - truth.log1p()).square().mean().sqrt(), torch.nan)
+
+
 def _r2(answer: Answer, scores: Tensor, target: Tensor) -> Tensor:
     """1 − Σ(t − v)² / Σ(t − mean)², both sums over all outputs; NaN where the truth does not vary.
 
@@ -285,6 +303,7 @@ OF_CLASSES: dict[str, Figure] = {
 OF_NUMBERS: dict[str, Figure] = {
     "mse": _of_numbers("mean_squared_error"),
     "rmse": _of_numbers("mean_squared_error", squared=False),
+    "rmsle": _rmsle,
     "mae": _of_numbers("mean_absolute_error"),
     "r2": _r2,
 }

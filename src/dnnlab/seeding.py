@@ -32,6 +32,19 @@ def permutation(seed: int, epoch: int, rows: int) -> Tensor:
     return torch.randperm(rows, generator=generator(seed, "shuffle", epoch))
 
 
+def weighted_order(seed: int, epoch: int, weights: Tensor) -> Tensor:
+    """As many rows as there are, drawn with replacement in proportion to their weights: (N,) -> (N,) of int64, on the CPU.
+
+    By the inverse of the cumulative distribution, in float64; a row of weight 0 is never drawn.
+
+    >>> weighted_order(0, 0, torch.tensor([0.0, 1.0, 0.0, 0.0])).tolist()
+    [1, 1, 1, 1]
+    """
+    edges = weights.cpu().double().cumsum(0)
+    drawn = torch.rand(len(edges), dtype=torch.float64, generator=generator(seed, "sampling", epoch))
+    return torch.searchsorted(edges, drawn * edges[-1], right=True)  # drawn is below 1, and so is the product below the last edge
+
+
 class Noise:
     """The noise inside training steps: at step s and place p always the same, whatever was drawn before.
 

@@ -21,7 +21,7 @@ from dnnlab.errors import DivergedError
 from dnnlab.learner import Learner, Snapshot
 from dnnlab.records import Epoch
 from dnnlab.schedules import Plateau, Schedule
-from dnnlab.seeding import permutation
+from dnnlab.seeding import permutation, weighted_order
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Position:
     recorded: int = 0  # batches of this epoch that the last record told of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Course:
     """How long, in which portions and at which rate."""
 
@@ -43,6 +43,7 @@ class Course:
     lr: float
     schedule: Schedule  # step -> factor on lr
     shuffle: bool = True
+    weights: Tensor | None = None  # (N,): rows are drawn with replacement in proportion to them; None: every row once an epoch
     validate_steps: int = 0  # validate every so many steps; 0: only at the ends of epochs
     validate_epochs: int = 1  # validate at the end of every so many epochs; the last epoch is always validated
     monitor: str = ""  # the metric that the plateau rule looks at
@@ -94,9 +95,12 @@ class Trainer:
 
     def _order(self) -> Tensor | None:
         """The order of this epoch's rows; None: as they stand, which is all the same to a batch that holds them all."""
-        if not self.course.shuffle or self.batches.count == 1:
+        course, epoch = self.course, self.position.epoch
+        if course.weights is not None:
+            return weighted_order(course.seed, epoch, course.weights).to(self.batches.x.device)
+        if not course.shuffle or self.batches.count == 1:
             return None
-        return permutation(self.course.seed, self.position.epoch, len(self.batches.x)).to(self.batches.x.device)
+        return permutation(course.seed, epoch, len(self.batches.x)).to(self.batches.x.device)
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""

@@ -34,7 +34,7 @@ def choose_figures(config: RunConfig, task: Task, loss: str, *, has_valid: bool)
     for key, name in watched.items():
         _check_watched(key, name, fitting, has_valid)
     epoch = metrics.default(task) if asked.epoch == "auto" else tuple(asked.epoch)
-    final = fitting if asked.final == "auto" else tuple(asked.final)
+    final = metrics.default_final(task, margin=margin) if asked.final == "auto" else tuple(asked.final)
     for where, names in (("metrics.epoch", epoch), ("metrics.final", final)):
         metrics.check_fit(names, task, margin=margin, loss=loss, data=config.data.kind, where=where)
     needed = {part: [name.split("/")[1] for name in watched.values() if name.startswith(part)] for part in ("valid", "train")}
@@ -46,6 +46,38 @@ def choose_figures(config: RunConfig, task: Task, loss: str, *, has_valid: bool)
         mode=_mode(trainer.mode, monitor),
         stop_mode=_mode("auto", trainer.stop_at.metric or monitor),
     )
+
+
+def choose_threshold(config: RunConfig, classes: int, loss: str, *, has_valid: bool) -> float:
+    """The threshold that holds while training goes on: the number that was asked for, 0.5 where one is sought at the end.
+
+    classes: 0 where the answers are numbers. ConfigError where a threshold makes no sense.
+    """
+    asked = config.metrics.threshold
+    if asked == 0.5:
+        return 0.5
+    if classes != 2:
+        has = f"has {classes} classes" if classes else f"is answered with numbers by model={config.model.kind}"
+        raise ConfigError(
+            f"metrics.threshold must stand with two classes to tell apart, however: data={config.data.kind} {has}",
+            where="metrics.threshold, data.kind" + (", model.kind" * (not classes)),
+            fix="Try metrics.threshold=0.5",
+        )
+    if isinstance(asked, str):
+        if not has_valid:
+            raise ConfigError(
+                f"metrics.threshold={asked} must stand with validation rows to seek it on, however: data.valid=0",
+                where="metrics.threshold, data.valid",
+                fix="Try data.valid=0.2 or metrics.threshold=0.5",
+            )
+        return 0.5
+    if loss in MARGIN:
+        raise ConfigError(
+            f"metrics.threshold as a number must stand with a loss that gives probabilities, however: loss={loss} gives none",
+            where="metrics.threshold, loss.kind",
+            fix="Try metrics.threshold=f1, which is sought, or loss=bce",
+        )
+    return asked
 
 
 def _joined(names: tuple[str, ...], more: list[str] | tuple[str, ...]) -> tuple[str, ...]:

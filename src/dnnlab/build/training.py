@@ -88,6 +88,52 @@ def _weights(asked: list[float] | str | None, target: Tensor, classes: int, dtyp
     return torch.tensor(asked, dtype=dtype, device=target.device)
 
 
+def row_weights(config: RunConfig, target: Tensor, classes: int) -> Tensor | None:
+    """How often each training row is to be drawn, relative to the others: (N,) of float64, on the CPU; None: all once an epoch.
+
+    target: (N,) or (N, 1); a class's weight is shared by its rows, so that the classes are drawn as often as the weights say.
+    """
+    asked = config.trainer.sampling
+    if asked == "natural":
+        return None
+    _check_sampling(config, classes)
+    if isinstance(asked, list) and len(asked) != classes:
+        raise ConfigError(
+            f"trainer.sampling must have a number for each of the {classes} classes, however: {len(asked)}",
+            where="trainer.sampling, data.kind",
+            fix="Try trainer.sampling=balanced",
+        )
+    codes = target.reshape(-1).long().cpu()
+    share = torch.ones(classes, dtype=torch.float64) if isinstance(asked, str) else torch.tensor(asked, dtype=torch.float64)
+    return (share / torch.bincount(codes, minlength=classes).clamp_min(1))[codes]
+
+
+def _check_sampling(config: RunConfig, classes: int) -> None:
+    """Refuse to draw rows where there are no classes, or where the settings say which rows come in which order."""
+    trainer, asked = config.trainer, f"trainer.sampling={'balanced' if config.trainer.sampling == 'balanced' else '[…]'}"
+    if not classes:
+        raise ConfigError(
+            f"{asked} must stand with a task that has classes, however: data={config.data.kind} is answered with numbers "
+            f"by model={config.model.kind}",
+            where="trainer.sampling, data.kind, model.kind",
+            fix="Try trainer.sampling=natural",
+        )
+    if not trainer.shuffle:
+        raise ConfigError(
+            f"{asked} must stand with trainer.shuffle=true, however: false asks for the order of the file",
+            where="trainer.sampling, trainer.shuffle",
+            fix="Try trainer.shuffle=true",
+        )
+    whole = "trainer.batch_size" if trainer.batch_size == "full" else "optimizer.kind" if config.optimizer.kind in FULL_BATCH else ""
+    if whole:
+        setting = "trainer.batch_size=full" if trainer.batch_size == "full" else f"optimizer={config.optimizer.kind}"
+        raise ConfigError(
+            f"{asked} must stand with batches to draw, however: {setting} takes all rows at each step",
+            where=f"trainer.sampling, {whole}",
+            fix="Try trainer.sampling=natural with loss.class_weights=balanced, or trainer.batch_size=32 with optimizer=sgd",
+        )
+
+
 def batch_size(config: RunConfig, rows: int) -> int:
     """Rows of one step: those of a batch, times the batches that are accumulated."""
     asked = config.trainer.batch_size

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dnnlab.config.base import NonNegative, Probability, Settings, Span, SpanField
+from dnnlab.config.base import NonNegative, Positive, Probability, Settings, Span, SpanField
 
 MetricName = Annotated[str, Field(pattern=r"^(train|valid)/[a-z0-9_]+$")]
 
@@ -38,6 +38,8 @@ class Trainer(Settings):
     """Rows of one step; full: all rows; auto: 32 (256 from 20,000 rows on), full for gd and lbfgs."""
     shuffle: bool = True
     """New order of the rows in every epoch; false keeps the order of the file."""
+    sampling: Annotated[list[Positive], Field(min_length=2)] | Literal["natural", "balanced"] = "natural"
+    """natural: every row once an epoch; balanced: rows drawn with replacement, every class equally often; a list: as often as it says."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Batches whose gradients are summed into one step."""
     validate_every: SpanField = Span(1, "epochs")
