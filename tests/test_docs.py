@@ -64,6 +64,7 @@ def spans(cell: str) -> dict[str, Any]:
 PAGE_OF = {
     "data": "data",
     "model": "models",
+    "embedding": "embeddings",
     "activation": "activations",
     "initialization": "initialization",
     "loss": "losses",

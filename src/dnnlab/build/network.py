@@ -1,8 +1,9 @@
-"""From the settings of model, activation and initialization, and the data's widths, to a network that is ready to learn."""
+"""From the settings of model, embedding, activation and initialization, and the data's widths, to a network that is ready to learn."""
 
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Collection
 from functools import partial
 from typing import Any
@@ -10,38 +11,51 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dnnlab import custom, models
+from dnnlab import custom, features, models
 from dnnlab.activations import activation
 from dnnlab.config.activation import Activation
+from dnnlab.config.embedding import Embedding, Periodic, PiecewiseLinear
 from dnnlab.config.initialization import Initialization
 from dnnlab.config.model import Autoencoder, Custom, Deep, Linear, Mlp, Model, Perceptron
 from dnnlab.config.regularization import Regularization
 from dnnlab.config.run import RunConfig
 from dnnlab.errors import ConfigError
+from dnnlab.features import Front, Layout
 from dnnlab.initialization import initialize, lsuv
 from dnnlab.layers import TiedLinear
 from dnnlab.seeding import Noise, key, permutation
 
 LSUV_ROWS = 1024  # training rows that LSUV looks at, the first ones of the first epoch
+LARGEST_BATCH = 100_000_000  # numbers between the rows of a batch and their embeddings, at most
 COPIES = 8  # of every parameter, at most: value, gradient, optimizer's two means, average, and the copies to go back to
 
 
 def build_network(
-    config: RunConfig, inputs: int, outputs: int, *, noise: Noise, dtype: torch.dtype, device: torch.device, trusted: Collection[str]
+    config: RunConfig, layout: Layout, outputs: int, *, noise: Noise, dtype: torch.dtype, device: torch.device, trusted: Collection[str]
 ) -> nn.Module:
     """The network with its first weights, on its device; refused before anything is allocated if it cannot fit."""
     style = _style(config.activation, config.regularization, config.model, noise)
-    if isinstance(config.model, Custom):
-        return _custom(config.model, inputs, outputs, config.seed, trusted).to(device, dtype)
     with torch.device("meta"):
-        check_size(_assemble(config.model, inputs, outputs, style), dtype, memory(device))
-    network = _assemble(config.model, inputs, outputs, style).to(dtype)
-    _first_weights(network, config.model, config.activation, config.initialization, config.seed)
+        _check(config, layout, outputs, style, noise.rows, dtype, memory(device))
+    front = _front(config.embedding, layout)
+    inputs = layout.width if front is None else front.width
+    if isinstance(config.model, Custom):
+        model = _custom(config.model, inputs, outputs, config.seed, trusted)
+        network = model if front is None else nn.Sequential(OrderedDict(features=front, model=model))
+        network.to(dtype)
+    else:
+        network = _behind(front, _assemble(config.model, inputs, outputs, style)).to(dtype)
+        _first_weights(network, config.model, config.activation, config.initialization, config.seed)
+    if front is not None:
+        front.draw(config.seed)
     return network.to(device)
 
 
-def scale_by_data(network: nn.Module, config: RunConfig, x: Tensor) -> None:
-    """LSUV's second half: scale each layer by what training rows x (B, D) make of it."""
+def fit_to_data(network: nn.Module, config: RunConfig, x: Tensor) -> None:
+    """What first weights take from training rows x (N, D): the edges of an embedding's bins; then LSUV's scale of each layer."""
+    for module in network.modules():
+        if isinstance(module, Front):
+            module.fit(x)
     if config.initialization.kind == "lsuv":
         lsuv(network, x[permutation(config.seed, 0, len(x))[:LSUV_ROWS].to(x.device)])
 
@@ -94,7 +108,50 @@ def _style(chosen: Activation, regularization: Regularization, model: Model, noi
     )
 
 
-def _assemble(model: Model, inputs: int, outputs: int, style: models.Style) -> nn.Module:
+def _check(config: RunConfig, layout: Layout, outputs: int, style: models.Style, rows: int, dtype: torch.dtype, limit: int) -> None:
+    """Refuse what cannot be, on a device without memory. rows: of a batch; limit: bytes."""
+    if isinstance(config.model, Autoencoder) and config.embedding.kind != "none":
+        raise ConfigError(
+            f"embedding.kind must be none with model=autoencoder, which restores its inputs as they are, however: {config.embedding.kind}",
+            where="embedding.kind, model.kind",
+            fix="Try embedding=none, or model=mlp",
+        )
+    front = _front(config.embedding, layout)
+    if front is not None and rows * front.between > LARGEST_BATCH:
+        raise ConfigError(
+            f"an embedded batch must have at most {LARGEST_BATCH:,} numbers, however: {rows:,} rows with {front.between:,} numbers each, "
+            f"of {layout.numbers:,} features by embedding={config.embedding.kind}, are {rows * front.between:,}",
+            where="embedding.kind, trainer.batch_size",
+            fix=f"Try trainer.batch_size={max(1, min(256, LARGEST_BATCH // front.between))}, or embedding=none",
+        )
+    inputs = layout.width if front is None else front.width
+    if not isinstance(config.model, Custom):
+        check_size(_behind(front, _assemble(config.model, inputs, outputs, style)), dtype, limit)
+    elif front is not None:
+        check_size(front, dtype, limit)
+
+
+def _front(settings: Embedding, layout: Layout) -> Front | None:
+    """What stands before the network; None where there is nothing to embed."""
+    numbers: features.PiecewiseLinear | features.Periodic | None = None
+    match settings:
+        case PiecewiseLinear() if layout.numbers:
+            numbers = features.PiecewiseLinear(layout.numbers, bins=settings.bins, size=settings.size, relu=settings.activation)
+        case Periodic() if layout.numbers:
+            numbers = features.Periodic(
+                layout.numbers, frequencies=settings.frequencies, size=settings.size, sigma=settings.sigma, lite=settings.lite
+            )
+    if numbers is None and not layout.cardinalities:
+        return None
+    return Front(layout, numbers, None if settings.category_size == "auto" else settings.category_size)
+
+
+def _behind(front: Front | None, network: nn.Sequential) -> nn.Sequential:
+    """The stack with the front as its first block, so that the other blocks are called as without one."""
+    return network if front is None else nn.Sequential(OrderedDict([("features", front), *network.named_children()]))
+
+
+def _assemble(model: Model, inputs: int, outputs: int, style: models.Style) -> nn.Sequential:
     output = activation(output_kind(model))
     match model:
         case Perceptron() | Linear():
