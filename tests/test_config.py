@@ -19,7 +19,7 @@ from dnnlab.errors import ConfigError
 
 CONFIGS = Path(dnnlab.__file__).parents[2] / "configs"
 CHOICES = {
-    "data": "digits", "model": "mlp", "activation": "relu", "initialization": "auto", "loss": "auto", "optimizer": "adam",
+    "data": "digits", "model": "mlp", "activation": "relu", "initialization": "auto", "loss": "auto", "optimizer": "adam", "embedding": "none",
     "scheduler": "constant", "regularization": "none", "trainer": "default", "metrics": "default", "logger": "default",
 }  # fmt: skip
 OPTIONS = sorted(path for group in CHOICES for path in (CONFIGS / group).glob("*.yaml"))
@@ -31,7 +31,7 @@ PRESETS = {
     "regularization/elastic_net": {"l1", "l2"}, "regularization/dropout": {"dropout"}, "regularization/max_norm": {"max_norm"},
     "regularization/noise": {"input_noise"}, "regularization/sparsity": {"sparsity"},
 }  # fmt: skip
-REQUIRED = {"root": "somewhere", "target": "package.Name"}  # for keys without a default
+REQUIRED = {"root": "somewhere", "target": "package.Name", "path": "rows.csv", "name": "adult"}  # for keys without a default
 
 
 def named(path: Path) -> str:
@@ -85,7 +85,7 @@ def test_an_options_file_names_every_key_and_the_schemas_defaults(path: Path) ->
 def test_an_options_file_spells_out_nested_keys_and_begins_with_a_comment(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("# ")
     for key, value in load(path).items():
-        if isinstance(value, dict) and key not in ("args",):
+        if isinstance(value, dict) and key not in ("args", "columns", "relabel"):
             assert set(value) == {name.rpartition(".")[2] for name in all_keys() if name.rpartition(".")[0] == f"{path.parent.name}.{key}"}
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from dnnlab.backprop import Gradients, WrittenOut
 from dnnlab.batches import Batches
 from dnnlab.build.device import find_device, find_dtype, thread_count
 from dnnlab.build.figures import Figures, choose_figures
-from dnnlab.build.network import build_network, hidden_matrices, output_kind, scale_by_data
+from dnnlab.build.network import build_network, fit_to_data, hidden_matrices, output_kind
 from dnnlab.build.rows import Rows, build_rows
 from dnnlab.build.schedule import build_schedule
 from dnnlab.build.training import batch_size, build_gradients, build_loss, build_optimizer, build_regularizer, least_rows, loss_kind
@@ -28,6 +29,9 @@ from dnnlab.regularization import Regularizer
 from dnnlab.schedules import Plateau, Schedule
 from dnnlab.seeding import Noise
 from dnnlab.tasks import Answer
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Ingredients:
             "rows": ", ".join(f"{name} {len(part.x):,}" for name, part in rows.parts().items()),
             "loss": self.question.loss_kind,
             "batch size": f"{self.batches.size:,} rows, {self.batches.count:,} steps an epoch",
+            **({} if self.config.trainer.sampling == "natural" else {"sampling": str(self.config.trainer.sampling)}),
             "parameters": f"{len(self.flat.data):,}",
             "gradients": "written out" if isinstance(self.gradients, WrittenOut) else "autograd",
             "device": f"{self.device}, {self.threads} thread{'s' if self.threads > 1 else ''}, {self.config.precision}",
@@ -75,16 +80,19 @@ class Ingredients:
         }
 
 
-def build(config: RunConfig, trusted: Collection[str] = ()) -> Ingredients:
-    """All ingredients of a run; ConfigError, DataError or UntrustedError say what cannot be, before anything is written."""
+def build(config: RunConfig, trusted: Collection[str] = (), frame: pl.DataFrame | None = None) -> Ingredients:
+    """All ingredients of a run; ConfigError, DataError or UntrustedError say what cannot be, before anything is written.
+
+    frame: the rows that Python holds, for data.kind=memory.
+    """
     device = find_device(config.device)
     dtype, autocast = find_dtype(config.precision, device)
-    question = _question(config, dtype, device, trusted)
+    question = _question(config, dtype, device, trusted, frame)
     rows, train = question.rows, question.rows.train
     size = batch_size(config, len(train.x))
     noise = Noise(config.seed, device, rows=size)
-    network = build_network(config, rows.inputs, rows.outputs, noise=noise, dtype=dtype, device=device, trusted=trusted)
-    scale_by_data(network, config, train.x)
+    network = build_network(config, rows.layout, rows.outputs, noise=noise, dtype=dtype, device=device, trusted=trusted)
+    fit_to_data(network, config, train.x)
     if config.compile:
         noise.leave_uncompiled()
     flat = FlatParameters(network)
@@ -110,8 +118,10 @@ def build(config: RunConfig, trusted: Collection[str] = ()) -> Ingredients:
     )
 
 
-def _question(config: RunConfig, dtype: torch.dtype, device: torch.device, trusted: Collection[str]) -> Question:
-    rows = build_rows(config, dtype, device)
+def _question(
+    config: RunConfig, dtype: torch.dtype, device: torch.device, trusted: Collection[str], frame: pl.DataFrame | None
+) -> Question:
+    rows = build_rows(config, dtype, device, frame)
     kind = loss_kind(config, rows.task)
     if kind != "custom":
         losses.check_fit(kind, rows.task, output_kind(config.model), config.data.kind)
@@ -120,6 +130,6 @@ def _question(config: RunConfig, dtype: torch.dtype, device: torch.device, trust
         rows=rows,
         loss=build_loss(config.loss, kind, rows.train.y, rows.classes, dtype, trusted),
         loss_kind=kind,
-        answer=Answer(rows.task, losses.link(kind, rows.task), rows.target_shift, rows.target_factor),
+        answer=rows.answer(losses.link(kind, rows.task)),
         figures=choose_figures(config, rows.task, kind, has_valid=rows.valid is not None),
     )

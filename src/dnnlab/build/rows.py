@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from dnnlab import data
-from dnnlab.config.data import Blobs, Bundled, Data, Friedman, Idx, LinearRegression, Parity, Shapes, Spirals, Truth
+from dnnlab.build.memory import free_memory
+from dnnlab.config.data import Blobs, Bundled, Friedman, Idx, LinearRegression, Parity, Shapes, Spirals, Truth
 from dnnlab.config.run import RunConfig
+from dnnlab.config.table import Data, Images, Npz, Table
 from dnnlab.data import Dataset, Part
 from dnnlab.errors import ConfigError
-from dnnlab.tasks import Task
+from dnnlab.features import Layout
+from dnnlab.records import Finding
+from dnnlab.tasks import Answer, Link, Task
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from dnnlab.tables.reading import FileFact
+    from dnnlab.tables.schema import Schema
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of a table beside its numbers: columns, findings, the files that it came from."""
+
+    schema: Schema
+    findings: tuple[Finding, ...]
+    files: tuple[FileFact, ...]
 
 
 @dataclass(frozen=True)
@@ -25,8 +45,19 @@ class Rows:
     train: Part
     valid: Part | None
     test: Part | None
-    target_shift: tuple[float, ...] = ()
-    target_factor: tuple[float, ...] = ()
+    table: Description | None = None  # None: the rows are no table of a user's
+
+    @property
+    def layout(self) -> Layout:
+        """Which columns of x are numbers, and which are codes."""
+        encoder = self.source.encoder
+        return Layout(encoder.numbers, encoder.plain, encoder.cardinalities)
+
+    def answer(self, link: Link) -> Answer:
+        """What scores mean; the scaling of the target, where it was scaled, is undone."""
+        if self.task is not Task.REGRESSION:
+            return Answer(self.task, link)
+        return Answer(self.task, link, self.source.target_shift, self.source.target_factor, log=self.source.target_log)
 
     @property
     def inputs(self) -> int:
@@ -62,33 +93,78 @@ class Rows:
         return self
 
 
-def build_rows(config: RunConfig, dtype: torch.dtype, device: torch.device) -> Rows:
-    """Read or generate, split, scale; for an autoencoder the target of each row is the row itself."""
+def build_rows(config: RunConfig, dtype: torch.dtype, device: torch.device, frame: pl.DataFrame | None = None) -> Rows:
+    """Read or generate, split, encode; for an autoencoder the target of each row is the row itself. frame: rows that Python holds."""
     settings = config.data
+    table = None
+    if isinstance(settings, Table):
+        from dnnlab.build.tables import read_table  # polars comes in with it
+
+        table = read_table(settings, frame)
     split_seed: int | None = getattr(settings, "split_seed", None)
     dataset = data.prepare(
-        _source(config),
+        _source(config) if table is None else table.source,
         valid=getattr(settings, "valid", 0.0),
         test=settings.test if isinstance(settings, Data) else 0.0,
         seed=config.seed if split_seed is None else split_seed,
         stratify=getattr(settings, "stratify", False),
-        scale=settings.scale,
-        scale_target=isinstance(settings, Data) and settings.scale_target,
+        plan=_plan(config),
+        recipe=_recipe(config),
+        hot=config.model.kind in WITHOUT_EMBEDDINGS,
+        scale_target=settings.scale_target if isinstance(settings, Data) else "none",
         dtype=dtype,
         device=device,
+        memory=free_memory(torch.device("cpu")),
     )
+    description = None
+    if table is not None:
+        from dnnlab.tables.findings import described, look
+
+        schema = described(table.schema, table.gathered.frame, dataset)
+        description = Description(schema, look(table.gathered, schema, table.source, dataset), table.gathered.files)
+    return _asked(config, dataset, description)
+
+
+WITHOUT_EMBEDDINGS = ("autoencoder", "linear", "perceptron")  # each category has a weight of its own there, or is to be restored
+
+
+def _asked(config: RunConfig, dataset: Dataset, description: Description | None) -> Rows:
+    """The targets that the model asks for."""
     if config.model.kind == "autoencoder":
         train, valid, test = (None if part is None else replace(part, y=part.x) for part in (dataset.train, dataset.valid, dataset.test))
         assert train is not None
-        return Rows(dataset, Task.RECONSTRUCTION, train.x.shape[1], train, valid, test)
+        return Rows(dataset, Task.RECONSTRUCTION, train.x.shape[1], train, valid, test, description)
     outputs = {Task.BINARY: 1, Task.MULTICLASS: len(dataset.classes)}.get(dataset.task, dataset.train.y.shape[-1])
-    shift, factor = tuple(dataset.target_shift), tuple(dataset.target_factor)
-    return Rows(dataset, dataset.task, outputs, dataset.train, dataset.valid, dataset.test, shift, factor)
+    return Rows(dataset, dataset.task, outputs, dataset.train, dataset.valid, dataset.test, description)
+
+
+def _plan(config: RunConfig) -> data.Plan | None:
+    settings = config.data
+    if not isinstance(settings, Data):
+        return None
+    kind = settings.split if isinstance(settings, Table) and settings.split != "column" else "random"
+    return data.Plan(kind, settings.folds, settings.fold or 0)
+
+
+def _recipe(config: RunConfig) -> data.Recipe:
+    settings = config.data
+    if not isinstance(settings, Table):
+        return data.Recipe(scale=settings.scale)
+    return data.Recipe(
+        scale=settings.scale,
+        impute=settings.impute,
+        constant=settings.impute_value,
+        indicator=settings.indicator,
+        spread=settings.categories,
+        one_hot=settings.one_hot,
+        rare=settings.rare,
+        table=True,
+    )
 
 
 def data_folder(config: RunConfig) -> Path | None:
-    """The folder that the data lie in, where it is the user's: no run may be written into it."""
-    return Path(config.data.root) if isinstance(config.data, Idx) else None
+    """The folder that is data altogether: no run may be written into it. (Tables lie beside all sorts of files.)"""
+    return Path(config.data.root) if isinstance(config.data, Idx | Images) else None
 
 
 def _source(config: RunConfig) -> data.Source:
@@ -116,4 +192,13 @@ def _source(config: RunConfig) -> data.Source:
             return data.friedman(settings.rows, features=settings.features, noise=settings.noise, seed=seed)
         case Idx():
             return data.read_idx(settings.root, labels=settings.labels, rows=settings.rows)
+        case Images():
+            from dnnlab.data.images import read_images
+
+            size = None if settings.size is None else (settings.size[0], settings.size[1])
+            return read_images(settings.root, size=size, rows=settings.rows)
+        case Npz():
+            from dnnlab.data.npz import read_npz
+
+            return read_npz(settings.path, inputs=settings.inputs, target=settings.target, classes=settings.labels, task=settings.task)
     raise AssertionError(settings)

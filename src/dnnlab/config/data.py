@@ -7,30 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dnnlab.config.base import NonNegative, Positive, Settings
+from dnnlab.config.table import Csv, Images, Memory, Npz, OpenMl, Scale, Scaled, Share, TableFile
 
 Rows = Annotated[int, Field(ge=2, le=100_000_000)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=10_000)]
 
 
-class Data(Settings):
-    """What every source has."""
-
-    valid: Share = 0.2
-    """Share of rows held back for validation."""
-    test: Share = 0.2
-    """Share of rows held back for the final test."""
-    split_seed: int | None = None
-    """Seed of the split; null takes the run's seed."""
-    stratify: bool = True
-    """Keep the classes' shares equal in all parts (classification only)."""
-    scale: Literal["standardise", "minmax", "none"] = "standardise"
-    """How inputs are scaled; fitted on training rows only."""
-    scale_target: bool = True
-    """Standardise a numeric target for training; undone in every metric and prediction."""
-
-
-class Bundled(Data):
+class Bundled(Scaled):
     """A real data set that scikit-learn carries."""
 
     kind: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"]
@@ -42,11 +25,11 @@ class Truth(Settings):
 
     kind: Literal["xor", "and", "or"]
     """Boolean function of two inputs."""
-    scale: Literal["standardise", "minmax", "none"] = "none"
+    scale: Scale = "none"
     """How inputs are scaled."""
 
 
-class Parity(Data):
+class Parity(Scaled):
     """Is the number of ones odd? All 2^bits rows."""
 
     kind: Literal["parity"]
@@ -57,7 +40,7 @@ class Parity(Data):
     """Share of rows held back for validation."""
 
 
-class Shapes(Data):
+class Shapes(Scaled):
     """Two classes in the plane."""
 
     kind: Literal["moons", "circles"]
@@ -70,7 +53,7 @@ class Shapes(Data):
     """circles: the inner ring's radius as a share of the outer one's."""
 
 
-class Spirals(Data):
+class Spirals(Scaled):
     """Interleaved spirals."""
 
     kind: Literal["spirals"]
@@ -85,7 +68,7 @@ class Spirals(Data):
     """Standard deviation of the noise."""
 
 
-class Blobs(Data):
+class Blobs(Scaled):
     """Normal clouds."""
 
     kind: Literal["blobs"]
@@ -100,7 +83,7 @@ class Blobs(Data):
     """Standard deviation of each cloud; centres lie in a cube of side 20."""
 
 
-class LinearRegression(Data):
+class LinearRegression(Scaled):
     """A linear function of random inputs plus noise."""
 
     kind: Literal["linear_regression"]
@@ -115,7 +98,7 @@ class LinearRegression(Data):
     """Standard deviation of the noise."""
 
 
-class Friedman(Data):
+class Friedman(Scaled):
     """Friedman's first function (1991): five inputs count, the others do not."""
 
     kind: Literal["friedman"]
@@ -145,8 +128,25 @@ class Idx(Settings):
     """Seed of the split; null takes the run's seed."""
     stratify: bool = True
     """Keep the classes' shares equal in both parts."""
-    scale: Literal["standardise", "minmax", "none"] = "none"
+    scale: Scale = "none"
     """How the grey values are scaled further."""
 
 
-Dataset = Annotated[Bundled | Truth | Parity | Shapes | Spirals | Blobs | LinearRegression | Friedman | Idx, Field(discriminator="kind")]
+Dataset = Annotated[
+    Bundled
+    | Truth
+    | Parity
+    | Shapes
+    | Spirals
+    | Blobs
+    | LinearRegression
+    | Friedman
+    | Idx
+    | Images
+    | Npz
+    | Csv
+    | TableFile
+    | OpenMl
+    | Memory,
+    Field(discriminator="kind"),
+]

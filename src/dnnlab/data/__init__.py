@@ -1,18 +1,24 @@
 """Where rows come from and how they reach the network: each source gives a Source, `prepare` makes a Dataset of it."""
 
 from dnnlab.data.bundled import load_bundled
-from dnnlab.data.dataset import Dataset, Part, Source, prepare
+from dnnlab.data.dataset import Category, Dataset, Part, Source, prepare
+from dnnlab.data.encoding import Encoder, Recipe, Vocabulary, encode
 from dnnlab.data.generated import blobs, circles, friedman, linear_regression, moons, parity, spirals, truth_table
 from dnnlab.data.idx import read_idx
-from dnnlab.data.scaling import Scaler
+from dnnlab.data.splits import Plan
 
 __all__ = [
+    "Category",
     "Dataset",
+    "Encoder",
     "Part",
-    "Scaler",
+    "Plan",
+    "Recipe",
     "Source",
+    "Vocabulary",
     "blobs",
     "circles",
+    "encode",
     "friedman",
     "linear_regression",
     "load_bundled",

@@ -1,16 +1,29 @@
-"""From a source's rows to what training sees: split, scaled by the training rows, on the device."""
+"""From a source's rows to what training sees: split, encoded by the training rows, on the device."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from dnnlab.data.scaling import Scale, Scaler, fit, spread
-from dnnlab.data.splits import split
-from dnnlab.errors import DataError
+from dnnlab.data.encoding import Encoder, Recipe, encode, fit_encoder
+from dnnlab.data.scaling import spread
+from dnnlab.data.splits import Plan, divide
+from dnnlab.errors import DataError, ResourceError
 from dnnlab.tasks import Task
+
+TargetScale = Literal["standardise", "log", "none"]
+
+
+@dataclass(frozen=True)
+class Category:
+    """One column of categories: the words that the source has, and what the column is called."""
+
+    name: str
+    levels: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +31,17 @@ class Source:
     """Rows as they come, before any split."""
 
     name: str
-    x: Tensor  # (N, D) of floats
+    x: Tensor  # (N, M) of floats; NaN where a table lacks a number
     y: Tensor  # class codes (N,) of int64, or numbers (N, T)
-    features: tuple[str, ...]  # D names
+    features: tuple[str, ...]  # M names
     classes: tuple[str, ...] = ()  # C names in the order of the codes; empty for numbers
     image_shape: tuple[int, int] | None = None  # height and width, where a row is an image
-    test: tuple[Tensor, Tensor] | None = None  # x and y of rows that the source itself sets apart for the test
+    given: Mapping[str, Tensor] = field(default_factory=dict)  # part -> row numbers that the source itself sets apart for it
     whole: bool = False  # all rows train, and the same rows validate and test: a truth table
+    codes: Tensor | None = None  # (N, G) of int32, places among the levels of G categories; −1 where missing
+    categories: tuple[Category, ...] = ()  # G columns
+    targets: tuple[str, ...] = ("target",)  # T names, or the name of the class
+    by: Tensor | None = None  # (N,) what a split goes by: codes of groups, or a time
 
     @property
     def task(self) -> Task:
@@ -38,9 +55,9 @@ class Source:
 class Part:
     """Rows of one purpose, ready for the network."""
 
-    x: Tensor  # (N, D), scaled
+    x: Tensor  # (N, D), encoded
     y: Tensor  # the target as the task wants it, see tasks.Task
-    index: Tensor  # (N,) of int64: the rows' numbers in the source (in its own test rows, where it has such), from 0
+    index: Tensor  # (N,) of int64: the rows' numbers in the source, from 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +66,17 @@ class Dataset:
 
     name: str
     task: Task
-    features: tuple[str, ...]
+    features: tuple[str, ...]  # D names
     classes: tuple[str, ...]
     image_shape: tuple[int, int] | None
     train: Part
     valid: Part | None
     test: Part | None
-    scaler: Scaler  # what the inputs went through; float64, on the CPU
+    encoder: Encoder  # what the inputs went through; float64, on the CPU
+    targets: tuple[str, ...] = ("target",)
     target_shift: tuple[float, ...] = ()  # number = y·factor + shift; both empty where the target was not scaled
     target_factor: tuple[float, ...] = ()
+    target_log: bool = False  # … and then number = exp(number) − 1
 
 
 def prepare(
@@ -67,56 +86,81 @@ def prepare(
     test: float = 0.2,
     seed: int = 0,
     stratify: bool = True,
-    scale: Scale = "standardise",
-    scale_target: bool = True,
+    plan: Plan | None = None,
+    recipe: Recipe | None = None,
+    hot: bool = False,
+    scale_target: TargetScale = "standardise",
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    memory: int = 2**63,
 ) -> Dataset:
-    """Split, scale and move: everything that is fitted sees the training rows alone.
+    """Split, encode and move: everything that is fitted sees the training rows alone.
 
-    valid, test: shares of the rows (test does not count where the source brings its own test rows); seed: of the split.
+    valid, test: shares of the rows (none is taken for a part that the source sets apart itself); seed: of the split; plan: another way to
+    split than at random; hot: no category may be left to an embedding; memory: bytes that the encoded rows may take.
     """
-    rows = _rows(source, valid, test, seed, stratify)
-    train_x, train_y = source.x[rows["train"]], source.y[rows["train"]]
-    scaler = fit(train_x, scale)
-    scaled = scale_target and source.task is Task.REGRESSION
-    shift, factor = spread(train_y if scaled else train_y[:0], "standardise" if scaled else "none")
+    rows = _rows(source, valid, test, seed, stratify, plan)
+    codes = source.x.new_zeros(len(source.x), 0, dtype=torch.int32) if source.codes is None else source.codes
+    levels, category_names = [category.levels for category in source.categories], [category.name for category in source.categories]
+    train = rows["train"]
+    made = recipe or Recipe()
+    encoder = fit_encoder(source.x[train], codes[train], levels, made, names=source.features, category_names=category_names, hot=hot)
+    _check_memory(len(source.x), encoder, dtype, memory)
+    own = _own_codes(encoder, codes, levels)
+    y, shift, factor = _scaled_target(source, train, scale_target)
 
-    def part(x: Tensor, y: Tensor, index: Tensor) -> Part:
-        # float64 in between: not for all rows at once
-        inputs = x.to(dtype) if scale == "none" else torch.cat([scaler(chunk).to(dtype) for chunk in torch.split(x, 8192)])
-        return Part(inputs.to(device), _target(source.task, y, shift, factor, dtype).to(device), index)
+    def part(index: Tensor) -> Part:
+        inputs = encode(encoder, source.x[index], own[index], dtype)
+        return Part(inputs.to(device), _target(source.task, y[index], shift, factor, dtype).to(device), index)
 
-    parts = {name: part(source.x[index], source.y[index], index) for name, index in rows.items() if name != "train"}
-    parts["train"] = part(train_x, train_y, rows["train"])
+    parts = {name: part(index) for name, index in rows.items()}
     if source.whole:
         parts["valid"] = parts["test"] = parts["train"]
-    if source.test is not None:
-        parts["test"] = part(*source.test, torch.arange(len(source.test[0])))
+    scaled = scale_target != "none" and source.task is Task.REGRESSION
     return Dataset(
         name=source.name,
         task=source.task,
-        features=source.features,
+        features=encoder.names,
         classes=source.classes,
         image_shape=source.image_shape,
         train=parts["train"],
         valid=parts.get("valid"),
         test=parts.get("test"),
-        scaler=scaler,
+        encoder=encoder,
+        targets=source.targets,
         target_shift=tuple(shift.tolist()) if scaled else (),
         target_factor=tuple(factor.tolist()) if scaled else (),
+        target_log=scaled and scale_target == "log",
     )
 
 
-def _rows(source: Source, valid: float, test: float, seed: int, stratify: bool) -> dict[str, Tensor]:
+def _check_memory(rows: int, encoder: Encoder, dtype: torch.dtype, memory: int) -> None:
+    """Refuse rows that would not fit, before they are encoded."""
+    need = rows * encoder.width * dtype.itemsize
+    if need > memory:
+        raise ResourceError(
+            f"the encoded rows must fit into memory, however: {rows:,} rows of {encoder.width:,} numbers need {need / 2**30:,.1f} GiB, "
+            f"and {memory / 2**30:,.1f} GiB are there",
+            where="data",
+            fix="Try data.categories=embedding" if encoder.plain > encoder.numbers else "Try data.rows with a smaller number",
+        )
+
+
+def _own_codes(encoder: Encoder, codes: Tensor, levels: list[tuple[str, ...]]) -> Tensor:
+    """The source's codes as the encoder's. (N, G) -> (N, G)."""
+    tables = [words.table(level) for words, level in zip(encoder.vocabularies, levels, strict=True)]
+    columns = [table[column.long()] for table, column in zip(tables, codes.unbind(1), strict=True)]  # −1, missing, is the last place
+    return torch.stack(columns, 1).int() if columns else codes
+
+
+def _rows(source: Source, valid: float, test: float, seed: int, stratify: bool, plan: Plan | None) -> dict[str, Tensor]:
     """The row numbers of each part that has rows."""
     count = len(source.x)
     if source.whole:
         return {"train": torch.arange(count)}
     codes = source.y if source.classes else None
-    rows = split(
-        count, {"valid": valid, "test": 0.0 if source.test is not None else test}, seed, codes if stratify else None, source.classes
-    )
+    shares = {"valid": valid, "test": test}
+    rows = divide(count, shares, seed, codes if stratify else None, source.classes, given=source.given, by=source.by, plan=plan)
     if codes is not None:
         _check_classes(source, codes[rows["train"]])
     return rows
@@ -133,6 +177,23 @@ def _check_classes(source: Source, codes: Tensor) -> None:
             where=source.name,
             fix="Try data.stratify=true, more rows, or another data.split_seed",
         )
+
+
+def _scaled_target(source: Source, train: Tensor, scale: TargetScale) -> tuple[Tensor, Tensor, Tensor]:
+    """-> the target, its logarithm where that is asked for; what is to be subtracted from it and what it is to be divided by, (T,) each."""
+    if source.task is not Task.REGRESSION or scale == "none":
+        return source.y, *spread(source.y[:0], "none")
+    y = source.y.double()
+    if scale == "log":
+        low = float(y.min())
+        if low <= -1:
+            raise DataError(
+                f"data.scale_target=log must find a target above −1, however: {low:g}",
+                where=f"data.scale_target, {', '.join(source.targets)}",
+                fix="Try data.scale_target=standardise",
+            )
+        y = y.log1p()
+    return y, *spread(y[train], "standardise")
 
 
 def _target(task: Task, y: Tensor, shift: Tensor, factor: Tensor, dtype: torch.dtype) -> Tensor:

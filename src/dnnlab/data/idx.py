@@ -25,7 +25,7 @@ def read_idx(root: str, labels: list[str] | None = None, rows: int | None = None
     """The four files of one folder: images as vectors of grey values between 0 and 1, with their labels.
 
     labels: names of the classes (None: their numbers); rows: only so many training images, the first ones. The two test files
-    become the source's own test rows.
+    stand behind the others and are given as the test.
     """
     folder = _folder(root)
     images, codes = _pair(folder, "train")
@@ -42,14 +42,15 @@ def read_idx(root: str, labels: list[str] | None = None, rows: int | None = None
     for name, found in (("train", codes), ("t10k", test_codes)):
         _check_labels(_file(folder, f"{name}-labels-idx1-ubyte"), found, len(classes))
     height, width = images.shape[1:]
+    used = images[:rows]
     return Source(
         name=folder.name,
-        x=_grey(images[:rows]),
-        y=torch.from_numpy(codes[:rows].astype(np.int64)),
+        x=torch.cat([_grey(used), _grey(test_images)]),
+        y=torch.from_numpy(np.concatenate([codes[:rows], test_codes]).astype(np.int64)),
         features=tuple(f"pixel_{row}_{column}" for row in range(height) for column in range(width)),
         classes=classes,
         image_shape=(height, width),
-        test=(_grey(test_images), torch.from_numpy(test_codes.astype(np.int64))),
+        given={"test": torch.arange(len(used), len(used) + len(test_images))},
     )
 
 
