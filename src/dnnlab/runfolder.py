@@ -4,8 +4,10 @@
     run.json                       status, seed, device, threads, versions, commit, command, times, final metrics
     metrics.jsonl  metrics.csv     one row for each logged record; the table is written at the end
     train.log                      what was said: times, warnings, findings
-    checkpoints/                   best and last: tensors (safetensors) and the facts that belong to them (JSON)
+    schema.json                    the columns of the rows, the classes, what is asked
+    checkpoints/                   best, last and encoder: tensors (safetensors) and the facts that belong to them (JSON)
     tensorboard/  plots/           views of all this
+    folds/                         of a cross-validation: one run folder for each fold
 
 All JSON is strict: a number that is not finite is the text "nan", "inf" or "-inf".
 """
@@ -32,9 +34,11 @@ from dnnlab.records import Summary
 if TYPE_CHECKING:
     from torch import Tensor
 
-Which = Literal["best", "last"]
+Which = Literal["best", "last", "encoder"]
 
 CONFIG_YAML, CONFIG_JSON, RUN, ROWS, TABLE, LOG = "config.yaml", "config.json", "run.json", "metrics.jsonl", "metrics.csv", "train.log"
+SCHEMA = "schema.json"
+FOLDS = "folds"  # of a cross-validation: numbered run folders
 CHECKPOINTS, TENSORBOARD, PLOTS = "checkpoints", "tensorboard", "plots"
 SWEEP_TABLE = "results.csv"  # in the folder of a sweep, beside its numbered runs
 
@@ -101,6 +105,10 @@ class RunFolder:
             fix = "Try another hydra.run.dir, or leave it out: each run then gets a folder of its own"
             raise BusyError(f"must be a folder without a run, however it holds {taken[0]}", where=str(self.path), fix=fix)
 
+    def fold(self, number: int) -> Path:
+        """The folder of one fold's run, within that of a cross-validation."""
+        return self.path / FOLDS / str(number)
+
     @property
     def tensorboard(self) -> Path:
         """The folder of TensorBoard's events."""
@@ -158,6 +166,14 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """The complete settings."""
         return read_json(self.path / CONFIG_JSON)
+
+    def write_schema(self, schema: Mapping[str, Any]) -> None:
+        """Keep what the rows are."""
+        write_atomic(self.path / SCHEMA, to_json(schema))
+
+    def read_schema(self) -> dict[str, Any]:
+        """What the rows are."""
+        return read_json(self.path / SCHEMA)
 
     def append_metrics(self, row: Mapping[str, float | int]) -> None:
         """Add one row, at once visible to whoever reads along."""

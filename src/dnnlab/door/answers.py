@@ -1,0 +1,62 @@
+"""`dnnlab predict` and `dnnlab evaluate`: a run folder and a file in, answers or figures out. torch comes in with the first of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from dnnlab.errors import ConfigError, did_you_mean, shown
+
+FORMS = ("auto", "csv", "parquet", "arrow", "jsonl")
+
+
+def predicted(
+    run: Path,
+    file: str,
+    *,
+    output: Path | None,
+    proba: bool,
+    keep: tuple[str, ...],
+    strict: bool,
+    raw: bool,
+    form: str,
+    trusted: frozenset[str],
+) -> None:
+    """Write the answers; what later rows had that training rows had not goes to stderr."""
+    _check_form(form)
+    from dnnlab.predict import Order, predict_file, told
+    from dnnlab.predictor import load
+
+    notes = predict_file(load(run, trusted), Order(file, output, proba, keep, strict, raw, form))
+    for line in told(notes):
+        print(f"dnnlab: warning: {line}", file=sys.stderr)
+    if output is not None:
+        print(f"{notes.rows:,} rows answered: {output}")
+
+
+def evaluated(run: Path, file: str, *, strict: bool, as_json: bool, allow_change: bool, form: str, trusted: frozenset[str]) -> None:
+    """Print the figures."""
+    _check_form(form)
+    from dnnlab.evaluate import evaluate_file, evaluate_run
+    from dnnlab.files import to_json
+    from dnnlab.loggers.console import number
+    from dnnlab.predict import told
+    from dnnlab.predictor import load
+
+    predictor = load(run, trusted)
+    figures = evaluate_file(predictor, file, form=form, strict=strict) if file else evaluate_run(predictor, run, allow_change=allow_change)
+    for line in told(predictor.notes):
+        print(f"dnnlab: warning: {line}", file=sys.stderr)
+    if as_json:
+        print(to_json(figures))
+        return
+    wide = max(map(len, figures), default=0)
+    for name, value in figures.items():
+        print(f"{name:<{wide}}  {number(value)}")
+
+
+def _check_form(form: str) -> None:
+    if form not in FORMS:
+        raise ConfigError(
+            f"--format must be one that can be read, however: {shown(form)}", where="command line", fix=did_you_mean(form, FORMS)
+        )

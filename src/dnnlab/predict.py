@@ -1,0 +1,161 @@
+"""A file in, a file of answers out: in pieces, so that it may be larger than memory; rows stay in order."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import polars as pl
+
+from dnnlab.build.tables import dialect_of
+from dnnlab.config.table import Csv
+from dnnlab.errors import ConfigError, shown
+from dnnlab.files import cell, naming
+from dnnlab.predictor import Notes, Predictor
+from dnnlab.tables.dialect import Dialect
+from dnnlab.tables.stream import stream
+
+PIECE = 65_536  # rows at once
+OUTPUTS = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is wanted of a prediction."""
+
+    file: str  # a path, or - for standard input
+    output: Path | None = None  # None: CSV to standard output
+    proba: bool = False
+    keep: tuple[str, ...] = ()  # columns of the file to stand before the answers
+    strict: bool = False
+    raw: bool = False  # leave text in CSV as it is, even where a spreadsheet takes it for a formula
+    form: str = "auto"
+
+
+def predict_file(predictor: Predictor, order: Order) -> Notes:
+    """Write the answers of all rows of a file; -> what was met on the way."""
+    if order.output is not None and order.output.suffix not in OUTPUTS:
+        raise ConfigError(
+            f"-o must name a file that ends in {' or '.join(OUTPUTS)}, however: {shown(str(order.output))}",
+            where="command line",
+            fix="Try -o answers.csv",
+        )
+    if order.output is not None and order.file != "-" and order.output.exists() and order.output.samefile(order.file):
+        raise ConfigError(
+            "-o must name another file than the rows', however: it is the same", where="command line", fix="Try -o answers.csv"
+        )
+    answers = _answers(predictor, order)
+    if order.output is None:
+        _write_csv(answers, sys.stdout, raw=order.raw)
+    else:
+        _write_whole(answers, order.output, raw=order.raw)
+    return predictor.notes
+
+
+def pieces(predictor: Predictor, file: str, form: str = "auto") -> Iterator[tuple[pl.DataFrame, int]]:
+    """The rows of a file a piece at a time, each with the number of rows before it; a CSV is read in the dialect of the training rows."""
+    settings = predictor.config.data
+    dialect = dialect_of(settings) if isinstance(settings, Csv) else Dialect(na_values=predictor.schema.na_values)
+    before = 0
+    for frame in stream(file, form, dialect, rows=PIECE, key="FILE"):
+        yield frame, before
+        before += len(frame)
+
+
+def place_in(predictor: Predictor, file: str, before: int) -> Callable[[int], str]:
+    """Where a row of a piece stands in its file, as a spreadsheet numbers rows."""
+    settings = predictor.config.data
+    first = before + 1 + (settings.header if isinstance(settings, Csv) else True)
+    return lambda row: f"{file}: row {row + first}"
+
+
+def _answers(predictor: Predictor, order: Order) -> Iterator[pl.DataFrame]:
+    for frame, before in pieces(predictor, order.file, order.form):
+        if lacking := [name for name in order.keep if name not in frame.columns]:
+            raise ConfigError(f"--keep must name columns of the file, however: {shown(lacking[0])} is none", where="command line")
+        answered = predictor.predict(frame, proba=order.proba, place=place_in(predictor, order.file, before), strict=order.strict)
+        clash = [name for name in order.keep if name in answered.columns]
+        kept = frame.select(pl.col(name).alias(f"{name}_kept" if name in clash else name) for name in order.keep)
+        yield pl.concat([kept, answered], how="horizontal") if order.keep else answered
+
+
+def _write_csv(answers: Iterator[pl.DataFrame], file: TextIO, *, raw: bool) -> None:
+    for number, frame in enumerate(answers):
+        file.write((frame if raw else disarmed(frame)).write_csv(include_header=number == 0))
+    file.flush()
+
+
+def disarmed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Text that a spreadsheet would take for a formula gets an apostrophe in front, in cells and names (U13).
+
+    >>> disarmed(pl.DataFrame({"=x": ["=1+1", "ok"], "n": [-1.0, 2.0]})).to_dict(as_series=False)
+    {"'=x": ["'=1+1", 'ok'], 'n': [-1.0, 2.0]}
+    """
+    armed = pl.col(pl.String).str.contains(r"^[=+\-@\t\r]")
+    safe = frame.with_columns(pl.when(armed).then(pl.lit("'") + pl.col(pl.String)).otherwise(pl.col(pl.String)).name.keep())
+    return safe.rename({name: str(cell(name)) for name in frame.columns})
+
+
+def _write_whole(answers: Iterator[pl.DataFrame], path: Path, *, raw: bool) -> None:
+    """The file stands whole under its name, or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with naming(path):
+        try:
+            if path.suffix == ".parquet":
+                _write_parquet(answers, temporary)
+            else:
+                with temporary.open("w", encoding="utf-8", newline="") as file:
+                    _write_csv(answers, file, raw=raw)
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _write_parquet(answers: Iterator[pl.DataFrame], path: Path) -> None:
+    """A piece at a time, by polars' streaming engine; what goes wrong in a piece is raised here as it was there."""
+    from polars.io.plugins import register_io_source
+
+    first = next(answers, None)
+    if first is None:
+        pl.DataFrame({"prediction": []}).write_parquet(path)
+        return
+    failed: list[BaseException] = []
+
+    def source(
+        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        yield first
+        try:
+            yield from answers
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    try:
+        register_io_source(source, schema=first.schema).sink_parquet(path)
+    except Exception:
+        if failed:
+            raise failed[0] from None
+        raise
+
+
+def told(notes: Notes) -> list[str]:
+    """What a person should know of later rows."""
+    lines = [
+        f"{len(notes.extra)} columns that the network does not know are ignored: {', '.join(shown(name) for name in notes.extra[:5])}"
+    ] * bool(notes.extra)
+    lines += [
+        f"{count:,} of {notes.rows:,} cells of {shown(name)} have a category that the training rows did not have"
+        for name, count in notes.unseen.items()
+    ]
+    lines += [
+        f"{count:,} of {notes.rows:,} cells of {shown(name)} have no number; the training rows' own was put in"
+        for name, count in notes.missing.items()
+    ]
+    return lines
