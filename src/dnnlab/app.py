@@ -1,21 +1,31 @@
-"""A request in, a run folder out: what every door calls once the settings are typed."""
+"""A request in, a run folder out, or a look at what would go wrong: what every door calls once the settings are typed."""
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Collection
 
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from dnnlab.assembly import assemble
 from dnnlab.config.request import Request
+from dnnlab.config.run import RunConfig
+from dnnlab.crossval import cross_validate, is_asked
 from dnnlab.errors import ResourceError
 from dnnlab.find_rate import find_rate
-from dnnlab.records import Summary
+from dnnlab.preflight import findings, memory_needed, rehearse
+from dnnlab.records import Finding, Summary
 from dnnlab.run import run
 
 
 def train(request: Request) -> Summary:
-    """Train as the request says, or only search a learning rate; memory that runs out is told with the batch that asked for it."""
+    """Train as the request says, once or for every fold, or only search a learning rate; where memory runs out, the batch is named."""
     gc.freeze()  # torch's million objects stay: the collector need not walk them again and again
     try:
-        return find_rate(request) if request.config.lr_find else run(request)
+        if request.config.lr_find:
+            return find_rate(request)
+        return cross_validate(request) if is_asked(request.config.data) else run(request)
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
@@ -38,3 +48,20 @@ def _out_of_memory(error: Exception) -> bool:
         or "can't allocate memory" in said
         or "not enough memory" in said
     )
+
+
+def check(config: RunConfig, trusted: Collection[str] = ()) -> tuple[RenderableType, bool]:
+    """Everything that would go wrong in a run, without training: -> one screen for people, and whether nothing is to be warned of."""
+    from dnnlab.loggers.columns import description, finding_line
+
+    parts = assemble(config, trusted)
+    loss = rehearse(parts)
+    told = findings(parts)
+    needed = ", ".join(f"{name} {size / 2**20:,.1f} MiB" for name, size in memory_needed(parts).items())
+    choices = [Text(f"{name}: {choice}", "dim") for name, choice in parts.ingredients.choices().items()]
+    warnings = sum(finding.level == "warning" for finding in told)
+    end = Text(
+        f"{warnings} warning{'' if warnings == 1 else 's'}; the rest is fine" if warnings else "nothing speaks against training", "bold"
+    )
+    lines = [*choices, Text(f"memory: {needed}", "dim"), finding_line(Finding("note", f"the first batch passes: loss {loss:.4g}")), end]
+    return Group(description(parts.rows.table, told), *lines), not warnings

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from dnnlab import metrics
 from dnnlab.build import Ingredients, Question, build
-from dnnlab.build.figures import Figures
+from dnnlab.build.figures import Figures, choose_threshold
 from dnnlab.build.rows import Rows
+from dnnlab.build.training import row_weights
 from dnnlab.config.run import RunConfig
 from dnnlab.data import Part
 from dnnlab.learner import Solo
 from dnnlab.tasks import Answer
+from dnnlab.thresholds import best_threshold
 from dnnlab.trainer import Course, Trainer
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SCORED = 8192  # rows that are scored at once
 
@@ -52,9 +58,17 @@ class Parts:
         return self.ingredients.question.figures
 
 
-def assemble(config: RunConfig, trusted: Collection[str] = (), health_due: Callable[[int], bool] = lambda epoch: False) -> Parts:
-    """The parts of a run; health_due: whether an epoch (from 1) is to tell its layers' health."""
-    made = build(config, trusted)
+def assemble(
+    config: RunConfig,
+    trusted: Collection[str] = (),
+    health_due: Callable[[int], bool] = lambda epoch: False,
+    *,
+    frame: pl.DataFrame | None = None,
+) -> Parts:
+    """The parts of a run; health_due: whether an epoch (from 1) is to tell its layers' health; frame: rows that Python holds."""
+    made = build(config, trusted, frame)
+    rows = made.question.rows
+    made = _answering(made, choose_threshold(config, rows.classes, made.question.loss_kind, has_valid=rows.valid is not None))
     learner = Solo(
         made.network,
         made.flat,
@@ -73,6 +87,20 @@ def assemble(config: RunConfig, trusted: Collection[str] = (), health_due: Calla
     return Parts(made, learner, trainer, judge)
 
 
+def tuned(parts: Parts) -> Parts:
+    """The same run, answering from now on with the threshold that metrics.threshold asks for, sought by the learner as it stands."""
+    metric, valid = parts.config.metrics.threshold, parts.rows.valid
+    if not isinstance(metric, str) or valid is None:
+        return parts
+    scores = metrics.score_all(parts.learner.scores, valid.x, batch_rows=SCORED)
+    made = _answering(parts.ingredients, best_threshold(parts.answer.chances(scores), valid.y, metric))
+    return replace(parts, ingredients=made, judge=partial(_judge, parts.learner, made.question))
+
+
+def _answering(made: Ingredients, threshold: float) -> Ingredients:
+    return replace(made, question=replace(made.question, answer=replace(made.question.answer, threshold=threshold)))
+
+
 def _course(made: Ingredients) -> Course:
     settings, every, per_epoch = made.config.trainer, made.config.trainer.validate_every, made.batches.count
     whole = every.unit == "epochs" and every.amount >= 1 and every.amount == int(every.amount)
@@ -82,6 +110,7 @@ def _course(made: Ingredients) -> Course:
         lr=made.config.optimizer.lr,
         schedule=made.schedule,
         shuffle=settings.shuffle,
+        weights=row_weights(made.config, made.question.rows.train.y, made.question.rows.classes),
         validate_steps=0 if whole else max(1, every.steps(total=settings.epochs * per_epoch, per_epoch=per_epoch)),
         validate_epochs=int(every.amount) if whole else 1,
         monitor=made.question.figures.monitor,

@@ -1,4 +1,5 @@
-"""The shell's door: `dnnlab train` (and train.py), `dnnlab explain`, `dnnlab schema`. One line on stderr for an error, and an exit code."""
+"""The shell's door: `dnnlab train` (and train.py), `check`, `predict`, `evaluate`, `explain`, `schema`. One line on stderr for an error,
+and an exit code."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from dnnlab import __version__
 from dnnlab.door.voice import tell
 from dnnlab.errors import ConfigError, DnnlabError, SweepError, did_you_mean, shown
 
-VERBS = ("train", "explain", "schema")
+VERBS = ("train", "check", "predict", "evaluate", "explain", "schema")
 INTERRUPTED = 130
 EXIT_CODES = {"finished": 0, "diverged": 4, "interrupted": INTERRUPTED}  # by how a run ended; 1: any other way
 
@@ -151,6 +152,62 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def _train(context: typer.Context) -> None:
     """Train a network, or sweep over many."""
     raise typer.Exit(run(context.args))
+
+
+@shell.command("check", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def _check(context: typer.Context) -> None:
+    """Look for everything that would go wrong, and train nothing.
+
+    `dnnlab check data=csv data.path=FILE data.target=COLUMN …`: the words of `dnnlab train`. Exit code 0, also with warnings.
+    """
+    from dnnlab.door.arguments import parse
+    from dnnlab.door.checks import checked
+
+    checked(parse(context.args))
+
+
+Run = Annotated[Path, typer.Argument(help="The folder of a run.")]
+Trust = Annotated[list[str] | None, typer.Option("--trust", help="Package that a model of kind=custom may come from.")]
+Strict = Annotated[bool, typer.Option("--strict", help="A category that the training rows did not have is an error.")]
+Form = Annotated[str, typer.Option("--format", help="auto (by the suffix), csv, parquet, arrow or jsonl.")]
+
+
+@shell.command("predict")
+def _predict(
+    run: Run,
+    file: Annotated[str, typer.Argument(help="Rows: CSV, Parquet, Arrow or JSON lines; - is standard input.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="answers.csv or answers.parquet; none: CSV on the screen.")] = None,
+    proba: Annotated[bool, typer.Option("--proba", help="The probability of every class, too.")] = False,
+    keep: Annotated[list[str] | None, typer.Option("--keep", help="Column of the file to stand before the answers.")] = None,
+    strict: Strict = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Leave text in CSV as it is, formulas of spreadsheets, too.")] = False,
+    form: Form = "auto",
+    trust: Trust = None,
+) -> None:
+    """Answer the rows of a file, in their order."""
+    from dnnlab.door.answers import predicted
+
+    trusted = frozenset(trust or ())
+    predicted(run, file, output=output, proba=proba, keep=tuple(keep or ()), strict=strict, raw=raw, form=form, trusted=trusted)
+
+
+@shell.command("evaluate")
+def _evaluate(
+    run: Run,
+    file: Annotated[str, typer.Argument(help="Rows with their target; none: the run's own validation and test rows, read anew.")] = "",
+    strict: Strict = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    allow_data_change: Annotated[
+        bool, typer.Option("--allow-data-change", help="Judge even if the run's files are others by now.")
+    ] = False,
+    form: Form = "auto",
+    trust: Trust = None,
+) -> None:
+    """Tell how good a trained network is on the rows of a file."""
+    from dnnlab.door.answers import evaluated
+
+    trusted = frozenset(trust or ())
+    evaluated(run, file, strict=strict, as_json=as_json, allow_change=allow_data_change, form=form, trusted=trusted)
 
 
 @shell.command("explain", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

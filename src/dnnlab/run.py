@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from signal import SIGINT, SIGTERM, Signals, default_int_handler, signal
 from threading import current_thread, main_thread
 from time import monotonic
@@ -15,18 +16,22 @@ from typing import Any
 from rich.text import Text
 
 from dnnlab import pictures
-from dnnlab.assembly import Parts, assemble
+from dnnlab.assembly import Parts, assemble, tuned
 from dnnlab.build.device import threads
 from dnnlab.build.rows import data_folder
 from dnnlab.checkpoints import Checkpoints
+from dnnlab.config.logger import Logger as Logging
 from dnnlab.config.request import Request
+from dnnlab.description import keep_description
 from dnnlab.diagnostics import examine
-from dnnlab.errors import DivergedError, DnnlabError
+from dnnlab.errors import DivergedError, DnnlabError, shown
 from dnnlab.loggers import Beginning, Logger
 from dnnlab.loggers.cadence import Thinned, due
+from dnnlab.loggers.columns import description
 from dnnlab.loggers.console import duration, number, result_table, terminal
 from dnnlab.loggers.metrics_file import MetricsFile
 from dnnlab.loggers.progress import Progress
+from dnnlab.preflight import findings, rehearse
 from dnnlab.records import Epoch, Finding, Summary
 from dnnlab.runfolder import RunFolder, telling
 from dnnlab.runlog import logged
@@ -51,17 +56,21 @@ class _Course:
 def run(request: Request) -> Summary:
     """Build, train, keep the best, measure, leave a folder; a divergence is raised once the folder is complete."""
     config = request.config
-    parts = assemble(config, request.trusted, health_due=lambda epoch: config.logger.health and due(epoch, config.logger.every))
+    due_health = partial(_health_due, config.logger)
+    parts = assemble(config, request.trusted, due_health, frame=request.frame)
+    rehearse(parts)
     folder = RunFolder.create(request.root, config.name, exact=request.folder, forbid=data_folder(config))
     with logged(folder.log), threads(parts.ingredients.threads), telling(folder):
         began = monotonic()
         _begin(request, parts, folder)
+        keep_description(parts, folder)
         checkpoints = Checkpoints(folder, parts.learner, parts.trainer)
         loggers = _loggers(request, parts, folder)
         course = _train(parts, checkpoints, loggers)
         checkpoints.write()
         if config.trainer.restore_best:
             checkpoints.restore_best()
+        parts = tuned(parts)
         summary = _summary(parts, course, folder, monotonic() - began)
         _note(summary)
         drawn = pictures.draw(parts, course.records)
@@ -72,6 +81,10 @@ def run(request: Request) -> Summary:
     if course.error is not None:
         raise course.error
     return summary
+
+
+def _health_due(settings: Logging, epoch: int) -> bool:
+    return settings.health and due(epoch, settings.every)
 
 
 def _begin(request: Request, parts: Parts, folder: RunFolder) -> None:
@@ -90,6 +103,9 @@ def _begin(request: Request, parts: Parts, folder: RunFolder) -> None:
         log.info("%s: %s", name, choice)
     if config.logger.progress and not request.brief:
         terminal().print(Text(" · ".join(f"{name} {choice}" for name, choice in choices.items()), "dim"))
+        terminal().print(description(parts.rows.table, findings(parts)))
+    for finding in findings(parts):
+        log.log(logging.WARNING if finding.level == "warning" else logging.INFO, "%s - %s", finding.text, finding.remedy)
 
 
 def _train(parts: Parts, checkpoints: Checkpoints, loggers: list[Logger]) -> _Course:
@@ -132,8 +148,17 @@ def _summary(parts: Parts, course: _Course, folder: RunFolder, seconds: float) -
         epochs=course.last.epoch if course.last else 0,
         steps=parts.trainer.position.step,
         seconds=seconds,
-        findings=(*ended, *examine(course.records)),
+        findings=(*ended, *_threshold(parts), *examine(course.records)),
     )
+
+
+def _threshold(parts: Parts) -> list[Finding]:
+    """What was sought, and from where on the second class is answered."""
+    metric = parts.config.metrics.threshold
+    if not isinstance(metric, str):
+        return []
+    name = shown(parts.rows.source.classes[1])
+    return [Finding("note", f"{name} is answered above {parts.answer.threshold:.4g}, where {metric} is best on the validation rows")]
 
 
 def _note(summary: Summary) -> None:
@@ -164,7 +189,8 @@ def _measure(parts: Parts, course: _Course) -> dict[str, float]:
     }
     best = {"best/epoch": float(course.best.epoch)} if course.best.epoch else {}
     lost = {"best/nans": float(course.best.nans)} if course.best.nans else {}
-    return told | best | lost
+    threshold = {"best/threshold": parts.answer.threshold} if isinstance(parts.config.metrics.threshold, str) else {}
+    return told | best | lost | threshold
 
 
 def _loggers(request: Request, parts: Parts, folder: RunFolder) -> list[Logger]:

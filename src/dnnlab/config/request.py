@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dnnlab.config.run import RunConfig
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -21,3 +24,4 @@ class Request:
     trusted: frozenset[str] = frozenset()  # top-level packages from which kind=custom may import
     brief: bool = False  # one job of many: say little on the terminal
     argv: tuple[str, ...] = ()  # the settings given on the command line, as typed (a sweep's job: its own)
+    frame: pl.DataFrame | None = None  # the rows of data.kind=memory

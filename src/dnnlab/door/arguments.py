@@ -20,6 +20,7 @@ SHOWS = {
     "--cfg": ("job", "hydra", "all"),
     "--info": ("all", "aliases", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }  # what these can show
+FREE = ("data.columns.", "data.relabel.")  # settings whose keys are names from somebody's file
 ALONE = (("--run", "-r"), ("--multirun", "-m"), ("--cfg", "-c"), ("--shell-completion", "-sc"), ("--info", "-i"))  # one of them at most
 
 
@@ -72,8 +73,8 @@ def parse(words: Sequence[str]) -> Arguments:
             if not name.strip("+~ "):
                 fix = "Settings are written as key=value: optimizer.lr=0.01"
                 raise ConfigError(f"an argument must read key=value, however: {shown(word)}", where="command line", fix=fix)
-            hydra.append(word)
-            overrides.append(word)
+            hydra.append(_opened(word))
+            overrides.append(_opened(word))
         elif name in OPTIONS and ("=" not in word or OPTIONS[name]):
             hydra.append(word)
             if OPTIONS[name] and "=" not in word:
@@ -84,6 +85,15 @@ def parse(words: Sequence[str]) -> Arguments:
             raise _unknown(word)
     _check(options)
     return Arguments(tuple(hydra), tuple(overrides), options, frozenset(_package(name) for name in trusted), "--debug" in options)
+
+
+def _opened(word: str) -> str:
+    """Mappings that take any name take new ones without Hydra's plus signs.
+
+    >>> _opened("data.columns.age=numeric"), _opened("optimizer.lr=0.1")
+    ('++data.columns.age=numeric', 'optimizer.lr=0.1')
+    """
+    return f"++{word}" if word.startswith(FREE) and "=" in word else word
 
 
 def _check(options: dict[str, str]) -> None:

@@ -1,0 +1,42 @@
+"""`dnnlab check`: the settings of a command line, looked at as a run would, without a run."""
+
+from __future__ import annotations
+
+from dnnlab.config.reader import read
+from dnnlab.config.run import RunConfig
+from dnnlab.config.schema import lookup
+from dnnlab.config.yamlfile import inspect
+from dnnlab.door.arguments import Arguments
+from dnnlab.door.references import resolve
+from dnnlab.door.survey import survey
+from dnnlab.door.translate import translated, unknown_keys
+from dnnlab.errors import DnnlabError
+
+
+def settings_of(arguments: Arguments) -> RunConfig:
+    """The typed settings that a command line asks for; every fault of theirs is told as `train` would tell it."""
+    try:
+        found = survey(arguments)
+    except DnnlabError:
+        raise
+    except Exception as error:
+        known = translated(error, arguments)
+        if known is None:
+            raise
+        raise known from error
+    if found.unknown:
+        raise unknown_keys(found)
+    for file in found.origins.files:
+        inspect(file.path, wants=lambda key: fact.words if (fact := lookup(key, found.kinds)) else "", package=file.package)
+    resolved = resolve(found.config, found.origins)
+    return read(resolved.mapping, origin=found.origins, references=resolved.shown)
+
+
+def checked(arguments: Arguments) -> None:
+    """Print what would go wrong, on one screen."""
+    config = settings_of(arguments)
+    from dnnlab import app  # torch comes in here
+    from dnnlab.loggers.console import terminal
+
+    screen, _ = app.check(config, arguments.trusted)
+    terminal().print(screen, crop=False)
