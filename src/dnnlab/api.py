@@ -1,0 +1,105 @@
+"""The door for Python: train on a table that Python holds, and answer with what was trained.
+
+from dnnlab.api import load, train
+
+trained = train(frame, "model=mlp", "trainer.epochs=20", target="income")
+answers = trained.predict(new_frame, proba=True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dnnlab.config.reader import read
+from dnnlab.config.request import Request
+from dnnlab.door.arguments import parse
+from dnnlab.door.references import resolve
+from dnnlab.door.survey import plain, survey
+from dnnlab.door.translate import translated, unknown_keys
+from dnnlab.predictor import Predictor, load
+from dnnlab.records import Summary
+from dnnlab.tables.memory import as_frame
+
+__all__ = ["Trained", "load", "train"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a run ended, and the network that came of it."""
+
+    summary: Summary
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The final figures by their logged names."""
+        return self.summary.metrics
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.summary.folder)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The network, read back from the run folder."""
+        return load(self.folder)
+
+    def predict(self, table: Any, *, proba: bool = False, strict: bool = False) -> Any:
+        """The answers to a table's rows, as a polars frame; see `Predictor.predict`."""
+        return self.predictor.predict(as_frame(table), proba=proba, strict=strict)
+
+
+def train(
+    table: Any,
+    *overrides: str,
+    target: str | Sequence[str],
+    columns: Mapping[str, str] | None = None,
+    folder: str | Path | None = None,
+    root: str | Path = "outputs",
+    trust: Collection[str] = (),
+) -> Trained:
+    """Train on a table: polars, pandas, a mapping of columns, or an array (N, D) of NumPy or torch, whose columns are named x0, x1, ….
+
+    overrides: as on the command line ("model=deep", "optimizer.lr=0.01"); target: the column (or columns) to predict; columns: what
+    columns are, where they are not what they look like; folder: the run folder itself, else one is made below `root`. Raises DnnlabError.
+    """
+    arguments = parse(["data=memory", *overrides])
+    try:
+        found = survey(arguments)
+    except Exception as error:
+        known = translated(error, arguments)
+        if known is None:
+            raise
+        raise known from error
+    if found.unknown:
+        raise unknown_keys(found)
+    data = found.config.data
+    data.target = target if isinstance(target, str) else list(target)
+    mapping_of_columns = {str(name): str(kind) for name, kind in (columns or {}).items()}
+    resolved = resolve(found.config, found.origins)
+    resolved.mapping["data"]["columns"] |= mapping_of_columns  # names with dots and blanks are no keys of a config
+    config = read(resolved.mapping, origin=found.origins, references=resolved.shown)
+    written = plain(found.config)
+    written["data"]["columns"] = {**written["data"]["columns"], **mapping_of_columns}
+    from dnnlab import app
+
+    return Trained(
+        app.train(
+            Request(
+                config=config,
+                written=yaml.safe_dump(written, sort_keys=False, allow_unicode=True),
+                document=resolved.keep_references(config.model_dump(mode="json")),
+                folder=None if folder is None else Path(folder),
+                root=Path(root),
+                trusted=frozenset(trust),
+                argv=tuple(overrides),
+                frame=as_frame(table),
+            )
+        )
+    )

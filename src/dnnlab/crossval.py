@@ -1,0 +1,134 @@
+"""Cross-validation: as many runs as there are folds, each in a folder of its own, and the mean ± standard deviation of their figures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean, stdev
+from time import monotonic
+from typing import Any
+
+import yaml
+from rich.table import Table
+from rich.text import Text
+
+from dnnlab.build.rows import data_folder
+from dnnlab.config.request import Request
+from dnnlab.config.table import Data
+from dnnlab.errors import DivergedError
+from dnnlab.files import printable
+from dnnlab.loggers.console import PARTS, duration, number, terminal
+from dnnlab.records import Finding, Summary
+from dnnlab.run import run
+from dnnlab.runfolder import RunFolder, telling
+from dnnlab.runlog import logged
+
+log = logging.getLogger(__name__)
+
+
+def is_asked(data: object) -> bool:
+    """Whether all folds are to be trained."""
+    return isinstance(data, Data) and data.folds is not None and data.fold is None
+
+
+def cross_validate(request: Request) -> Summary:
+    """Train every fold; -> the means of the final figures. A fold that diverges counts as failed, and is told with the others."""
+    config = request.config
+    folds = config.data.folds if isinstance(config.data, Data) else None
+    if folds is None:
+        raise ValueError("there are no folds")
+    folder: RunFolder | None = None
+    began, summaries = monotonic(), list[Summary]()
+    for fold in range(folds):
+        if folder is None:  # the first fold's checks come before anything is written
+            _check(request)
+            folder = RunFolder.create(request.root, config.name, exact=request.folder, forbid=data_folder(config))
+            folder.begin(request.written, request.document, seed=config.seed, device=config.device, threads=0, command=request.argv)
+        if not request.brief:
+            terminal().print(Text(f"fold {fold + 1} of {folds}", "dim"))
+        with logged(folder.log), telling(folder):
+            summary = _one(request, folder, fold)
+            log.info("fold %d of %d: %s", fold + 1, folds, summary.status)
+        summaries.append(summary)
+        if summary.status == "interrupted":
+            break
+    assert folder is not None
+    summary, spread = together(summaries, str(folder.path), monotonic() - began)
+    folder.finish(summary)
+    folder.status(summary.status, {"folds": len(summaries), "spread": spread})
+    if not request.brief:
+        terminal().print(_table(summary, spread, config.name), crop=False)
+    return summary
+
+
+def _check(request: Request) -> None:
+    from dnnlab.assembly import assemble
+
+    assemble(_of_fold(request, 0, None).config, request.trusted, frame=request.frame)
+
+
+def _one(request: Request, folder: RunFolder, fold: int) -> Summary:
+    own = _of_fold(request, fold, folder)
+    try:
+        return run(own)
+    except DivergedError as error:
+        return Summary("diverged", str(own.folder), {}, 0, 0, 0.0, (Finding("warning", f"fold {fold}: {error.what}", error.fix),))
+
+
+def _of_fold(request: Request, fold: int, folder: RunFolder | None) -> Request:
+    """The same request for one of the folds."""
+    data = request.config.data.model_copy(update={"fold": fold})
+    written = yaml.safe_load(request.written)
+    written["data"]["fold"] = fold
+    return replace(
+        request,
+        config=request.config.model_copy(update={"data": data}),
+        written=yaml.safe_dump(written, sort_keys=False, allow_unicode=True),
+        document={**request.document, "data": {**request.document["data"], "fold": fold}},
+        folder=None if folder is None else folder.fold(fold),
+        brief=True,
+    )
+
+
+def together(summaries: Sequence[Summary], folder: str, seconds: float) -> tuple[Summary, dict[str, float]]:
+    """The means of the finished folds' figures as one summary, and the standard deviation from fold to fold of each.
+
+    >>> runs = [Summary("finished", "", {"test/accuracy": value}, 1, 10, 0.1) for value in (0.8, 0.9)]
+    >>> summary, spread = together(runs, "folder", 1.0)
+    >>> round(summary.metrics["test/accuracy"], 3), round(spread["test/accuracy"], 3)
+    (0.85, 0.071)
+    """
+    finished = [summary for summary in summaries if summary.status == "finished"]
+    names = [name for name in (finished[0].metrics if finished else {}) if all(name in other.metrics for other in finished)]
+    values = {name: [summary.metrics[name] for summary in finished] for name in names}
+    statuses = [summary.status for summary in summaries]
+    status = next((bad for bad in ("interrupted", "diverged") if bad in statuses), "finished")
+    findings = tuple(finding for summary in summaries if summary.status == "diverged" for finding in summary.findings)
+    return Summary(
+        status=status,
+        folder=folder,
+        metrics={name: fmean(of) for name, of in values.items()},
+        epochs=max(summary.epochs for summary in summaries),
+        steps=sum(summary.steps for summary in summaries),
+        seconds=seconds,
+        findings=findings,
+    ), {name: stdev(of) if len(of) > 1 else 0.0 for name, of in values.items()}
+
+
+def _table(summary: Summary, spread: Mapping[str, float], name: str) -> Any:
+    from rich.console import Group
+
+    parts = [part for part in PARTS if any(metric.startswith(part) for metric in summary.metrics)]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    for part in parts:
+        table.add_column(part.rstrip("/"), justify="right")
+    figures = dict.fromkeys(metric.split("/", 1)[1] for metric in summary.metrics if metric.startswith(PARTS))
+    for figure in figures:
+        cells = [f"{part}{figure}" for part in parts]
+        table.add_row(figure, *(f"{number(summary.metrics[cell])} ± {number(spread[cell])}" if cell in spread else "" for cell in cells))
+    head = Text(f"{printable(name)} ", "bold").append(
+        f"{summary.status}: mean ± standard deviation over the folds, {duration(summary.seconds)}", "not bold"
+    )
+    return Group(head, table, Text(printable(summary.folder), "blue", overflow="ignore", no_wrap=True))
