@@ -7,7 +7,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("dnnlab", "torch", "numpy", "scikit-learn", "torchmetrics", "safetensors", "hydra-core", "omegaconf", "pydantic")
+PACKAGES = ("dnnlab", "torch", "numpy", "scikit-learn", "polars", "torchmetrics", "safetensors", "hydra-core", "omegaconf", "pydantic")
 
 
 def versions() -> dict[str, str]:
