@@ -18,22 +18,23 @@ FLOORS = {
     # ground
     "dnnlab": 0.0, "errors": 0.0, "records": 0.0, "seeding": 0.0, "tasks": 0.0,
     # what may be asked, and where it is kept
-    "config": 1.0, "files": 1.0, "provenance": 1.0, "runfolder": 1.5, "runlog": 1.5,
+    "config": 1.0, "files": 1.0, "limits": 1.0, "provenance": 1.0, "runfolder": 1.5, "runlog": 1.5,
     # ingredients: plain arguments in, never a config
     "activations": 2.0, "batches": 2.0, "custom": 2.0, "data": 2.0, "flat": 2.0, "initialization": 2.0, "layers": 2.0, "losses": 2.0,
     "loss_scale": 2.0, "metrics": 2.0, "schedules": 2.0, "backprop": 2.5, "health": 2.5, "models": 2.5, "optimizers": 2.5,
-    "regularization": 2.5,
+    "regularization": 2.5, "tables": 2.5, "features": 2.5, "thresholds": 2.5,
     # settings become ingredients
-    "build": 3.5, "build.device": 3.0, "build.figures": 3.0, "build.network": 3.0, "build.rows": 3.0, "build.schedule": 3.0,
-    "build.training": 3.0,
+    "build": 3.5, "build.device": 3.0, "build.figures": 3.0, "build.network": 3.0, "build.schedule": 3.0, "build.tables": 3.0,
+    "build.training": 3.0, "build.rows": 3.2,
     # learning
     "diagnostics": 4.0, "learner": 4.0, "stopping": 4.0, "lr_finder": 4.5, "trainer": 4.5,
     # runs
-    "assembly": 5.0, "checkpoints": 5.0, "loggers": 5.0, "plots": 5.0, "pictures": 5.3, "find_rate": 5.6, "run": 5.6,
+    "assembly": 5.0, "checkpoints": 5.0, "loggers": 5.0, "plots": 5.0, "description": 5.3, "pictures": 5.3, "preflight": 5.3,
+    "find_rate": 5.6, "run": 5.6, "crossval": 5.8,
     # afterwards
-    "sweeptable": 6.0,
+    "predictor": 6.0, "sweeptable": 6.0, "predict": 6.3, "evaluate": 6.6,
     # doors
-    "app": 7.0, "door": 7.3, "cli": 7.6,
+    "app": 7.0, "door": 7.3, "api": 7.6, "cli": 7.6,
 }  # fmt: skip
 DOORS = ("door", "cli")  # may know Hydra
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Collection
 from functools import partial
@@ -23,6 +22,7 @@ from dnnlab.errors import ConfigError
 from dnnlab.features import Front, Layout
 from dnnlab.initialization import initialize, lsuv
 from dnnlab.layers import TiedLinear
+from dnnlab.limits import free_memory
 from dnnlab.seeding import Noise, key, permutation
 
 LSUV_ROWS = 1024  # training rows that LSUV looks at, the first ones of the first epoch
@@ -88,12 +88,7 @@ def check_size(network: nn.Module, dtype: torch.dtype, limit: int) -> None:
 
 def memory(device: torch.device) -> int:
     """Free memory, in bytes."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    except (ValueError, OSError):  # not every system tells
-        return 2**63
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_memory()
 
 
 def _style(chosen: Activation, regularization: Regularization, model: Model, noise: Noise) -> models.Style:

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from dnnlab import data
-from dnnlab.build.memory import free_memory
 from dnnlab.config.data import Blobs, Bundled, Friedman, Idx, LinearRegression, Parity, Shapes, Spirals, Truth
 from dnnlab.config.run import RunConfig
 from dnnlab.config.table import Data, Images, Npz, Table
 from dnnlab.data import Dataset, Part
 from dnnlab.errors import ConfigError
 from dnnlab.features import Layout
+from dnnlab.limits import free_memory
 from dnnlab.records import Finding
 from dnnlab.tasks import Answer, Link, Task
 
@@ -101,12 +102,11 @@ def build_rows(config: RunConfig, dtype: torch.dtype, device: torch.device, fram
         from dnnlab.build.tables import read_table  # polars comes in with it
 
         table = read_table(settings, frame)
-    split_seed: int | None = getattr(settings, "split_seed", None)
     dataset = data.prepare(
         _source(config) if table is None else table.source,
         valid=getattr(settings, "valid", 0.0),
         test=settings.test if isinstance(settings, Data) else 0.0,
-        seed=config.seed if split_seed is None else split_seed,
+        seed=_split_seed(config),
         stratify=getattr(settings, "stratify", False),
         plan=_plan(config),
         recipe=_recipe(config),
@@ -114,7 +114,7 @@ def build_rows(config: RunConfig, dtype: torch.dtype, device: torch.device, fram
         scale_target=settings.scale_target if isinstance(settings, Data) else "none",
         dtype=dtype,
         device=device,
-        memory=free_memory(torch.device("cpu")),
+        memory=free_memory(),
     )
     description = None
     if table is not None:
@@ -123,6 +123,24 @@ def build_rows(config: RunConfig, dtype: torch.dtype, device: torch.device, fram
         schema = described(table.schema, table.gathered.frame, dataset)
         description = Description(schema, look(table.gathered, schema, table.source, dataset), table.gathered.files)
     return _asked(config, dataset, description)
+
+
+def parts_of(config: RunConfig, source: data.Source) -> dict[str, Tensor]:
+    """Which rows of a source are which part, as `build_rows` divides them."""
+    settings = config.data
+    return data.rows_of(
+        source,
+        valid=getattr(settings, "valid", 0.0),
+        test=settings.test if isinstance(settings, Data) else 0.0,
+        seed=_split_seed(config),
+        stratify=getattr(settings, "stratify", False),
+        plan=_plan(config),
+    )
+
+
+def _split_seed(config: RunConfig) -> int:
+    asked: int | None = getattr(config.data, "split_seed", None)
+    return config.seed if asked is None else asked
 
 
 WITHOUT_EMBEDDINGS = ("autoencoder", "linear", "perceptron")  # each category has a weight of its own there, or is to be restored

@@ -99,7 +99,7 @@ def prepare(
     valid, test: shares of the rows (none is taken for a part that the source sets apart itself); seed: of the split; plan: another way to
     split than at random; hot: no category may be left to an embedding; memory: bytes that the encoded rows may take.
     """
-    rows = _rows(source, valid, test, seed, stratify, plan)
+    rows = rows_of(source, valid=valid, test=test, seed=seed, stratify=stratify, plan=plan)
     codes = source.x.new_zeros(len(source.x), 0, dtype=torch.int32) if source.codes is None else source.codes
     levels, category_names = [category.levels for category in source.categories], [category.name for category in source.categories]
     train = rows["train"]
@@ -153,8 +153,10 @@ def _own_codes(encoder: Encoder, codes: Tensor, levels: list[tuple[str, ...]]) -
     return torch.stack(columns, 1).int() if columns else codes
 
 
-def _rows(source: Source, valid: float, test: float, seed: int, stratify: bool, plan: Plan | None) -> dict[str, Tensor]:
-    """The row numbers of each part that has rows."""
+def rows_of(
+    source: Source, *, valid: float = 0.2, test: float = 0.2, seed: int = 0, stratify: bool = True, plan: Plan | None = None
+) -> dict[str, Tensor]:
+    """The row numbers of each part that has rows; see `prepare`."""
     count = len(source.x)
     if source.whole:
         return {"train": torch.arange(count)}

@@ -53,8 +53,10 @@ class Vocabulary:
 
     @property
     def least(self) -> int:
-        """The first code that has a column, where each has one: code 0 has none if no training row could teach it anything."""
-        return 0 if self.rare else 1
+        """The first code that has a column, where each has one: code 0 has none if no training row could teach it anything, and
+        none has where all training rows have the same one."""
+        first = 0 if self.rare else 1
+        return first if self.cardinality - first > 1 else self.cardinality
 
     def table(self, levels: Sequence[str]) -> Tensor:
         """The code of each level, and behind them that of a missing cell: (len(levels) + 1,) of int64."""
@@ -122,7 +124,7 @@ class Encoder(nn.Module):
 
     def forward(self, numbers: Tensor, codes: Tensor | None = None) -> Tensor:
         """numbers: (B, M), codes: (B, G) -> (B, D)."""
-        if not self.fill.numel():
+        if not self.fill.numel() and not self.vocabularies:
             scaled: Tensor = self.scaler(numbers)
             return scaled
         there = numbers[:, self.kept]
@@ -183,7 +185,14 @@ def fit_encoder(
     vocabularies = [_vocabulary(column, words, recipe.rare) for column, words in zip(codes.unbind(1), levels, strict=True)]
     spread = [hot or _is_hot(words, recipe) for words in vocabularies]
     scaler = fit(filled[:, kept], scale)
-    return Encoder(fill, kept, flagged, scaler, vocabularies, spread, features=names, category_names=category_names, scale=scale)
+    encoder = Encoder(fill, kept, flagged, scaler, vocabularies, spread, features=names, category_names=category_names, scale=scale)
+    if not encoder.width:
+        raise DataError(
+            f"some column must vary in the training rows, however: none of {len(names) + len(category_names)} does",
+            where="columns " + ", ".join(shown(name) for name in [*names, *category_names][:10]),
+            fix="Look at the file, or try data.split=random with another data.split_seed",
+        )
+    return encoder
 
 
 def _scale(recipe: Recipe, rows: int) -> Scale:
@@ -231,7 +240,7 @@ def _refuse_holes(numbers: Tensor, holes: Tensor, names: Sequence[str]) -> None:
 
 def encode(encoder: Encoder, numbers: Tensor, codes: Tensor, dtype: torch.dtype) -> Tensor:
     """All rows through an encoder, a portion at a time. numbers: (N, M), codes: (N, G) of the encoder's own codes -> (N, D)."""
-    if not encoder.fill.numel() and _is_neutral(encoder.scaler):
+    if not encoder.fill.numel() and not encoder.vocabularies and _is_neutral(encoder.scaler):
         return numbers.to(dtype)
     x = torch.empty(len(numbers), encoder.width, dtype=dtype)
     for start in range(0, len(numbers), PORTION):  # float64 in between: not for all rows at once

@@ -37,8 +37,8 @@ def restore_encoder(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
             torch.zeros_like(tensors["kept"]),
             torch.zeros_like(tensors["flagged"]),
             blank(scale, len(tensors["kept"]), tensors["scaler.landmarks"].shape[1] if scale == "quantile" else 0),
-            [Vocabulary(_words(item["words"]), item["missing"] is True, item["rare"] is True) for item in categories],
-            [item["one_hot"] is True for item in categories],
+            [Vocabulary(_words(item["words"]), _flag(item["missing"]), _flag(item["rare"])) for item in categories],
+            [_flag(item["one_hot"]) for item in categories],
             features=_words(facts["features"]),
             category_names=_words([item["name"] for item in categories]),
             scale=scale,
@@ -55,9 +55,19 @@ def _check_places(encoder: Encoder) -> None:
     for name, places in (("kept", encoder.kept), ("flagged", encoder.flagged)):
         if len(places) and not (int(places.min()) >= 0 and int(places.max()) < count):
             raise ValueError(f"{name} names a column beyond {count}")
+        if places.ndim != 1 or not bool((places.diff() > 0).all()):
+            raise ValueError(f"{name} is not in order")
+    if encoder.fill.shape not in ((count,), (0,)):
+        raise ValueError(f"fill is not of {count} columns")
     bad = next((name for name, tensor in encoder.state_dict().items() if not tensor.isfinite().all()), None)
     if bad is not None:
         raise ValueError(f"{bad} is not finite")
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false is to be said")
+    return value
 
 
 def _words(values: Any) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ class SmoothClip(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """z: (B, D) -> (B, D)."""
+        z = z.clamp(-1e18, 1e18)  # the limit already, and still a number when it is squared
         return z / (1 + (z / self.limit).square()).sqrt()
 
 
