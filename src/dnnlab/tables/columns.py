@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Literal
 
 import polars as pl
@@ -75,23 +77,34 @@ def as_numbers(series: pl.Series, place: Place, *, blanks: Sequence[str] = BLANK
                 where=f"{place(int(bad[0]))}, column {shown(series.name)}",
                 fix="Correct the cell, or leave it empty",
             )
-    _check_exact(series, found, place)
+    _check_exact(series, place)
     return found
 
 
-def _check_exact(series: pl.Series, found: pl.Series, place: Place) -> None:
+def _check_exact(series: pl.Series, place: Place) -> None:
     """Long whole numbers are names of things, and would lose their last digits (D14)."""
-    if series.dtype.is_float() or series.dtype.is_decimal():
+    row = _inexact(series)
+    if row is None:
         return
-    largest = found.abs().max()
-    if largest is None or not isinstance(largest, float) or largest <= EXACT:
-        return
-    row = found.abs().arg_max() or 0
     raise DataError(
         f"whole numbers must be at most 2^53 to be exact, however: {shown(str(series[row]))}",
         where=f"{place(row)}, column {shown(series.name)}",
         fix=f"Try {declaration(series.name, 'categorical')}, or {declaration(series.name, 'ignore')}",
     )
+
+
+def _inexact(series: pl.Series) -> int | None:
+    """The first row whose whole number lies beyond 2^53, told from its digits: as a float it may have been rounded to 2^53 itself."""
+    if series.dtype == pl.String:
+        digits = series.str.extract(r"^[+-]?0*([0-9]{16,})$", 1)
+        bad = ((digits.str.len_chars() > len(str(EXACT))) | (digits > str(EXACT))).fill_null(False)
+        return bad.arg_max() if bad.any() else None
+    if not series.dtype.is_integer():
+        return None
+    low, high = series.min(), series.max()
+    if isinstance(high, int) and high > EXACT:
+        return series.arg_max()
+    return series.arg_min() if isinstance(low, int) and low < -EXACT else None
 
 
 def parsed(series: pl.Series, blanks: Sequence[str] = BLANKS) -> pl.Series:
@@ -110,7 +123,9 @@ DECORATED = r"^[\s$€£¥]*[-+]?\d[\d\s.,_']*\s*[%$€£¥;]*$"
 def not_a_number(series: pl.Series, row: int, count: int, place: Place) -> DataError:
     """The error for a cell that is no number, with what would make it one."""
     text = str(series[row])
-    fix = f"Correct the cell, or try {declaration(series.name, 'categorical')}, or 'data.na_values=[{text}]' if it means that none is known"
+    fix = f"Correct the cell, or try {declaration(series.name, 'categorical')}"
+    if text.isprintable() and len(text) <= 40 and not set(text) & set("'\"\\$,[]{}():="):  # what a shell and Hydra leave as it is
+        fix += f", or 'data.na_values=[{text}]' if it means that none is known"
     if pl.Series([text]).str.contains(DECORATED)[0]:
         fix = _number_fix(text, series.name)
     return DataError(
@@ -121,33 +136,32 @@ def not_a_number(series: pl.Series, row: int, count: int, place: Place) -> DataE
 
 
 def _number_fix(text: str, name: str) -> str:
-    """How a number that is written otherwise can be read (D16).
+    """How a number that is written otherwise can be read (D16); quoted for a shell, and within for Hydra.
 
-    >>> _number_fix("1,5", "x"), _number_fix("1.234,5", "x"), _number_fix("1,234", "x")
-    ('Try data.decimal=","', 'Try data.decimal="," data.thousands="."', 'Try data.thousands=","')
+    >>> print(_number_fix("1,5", "x"), "|", _number_fix("1.234,5", "x"), "|", _number_fix("1,234", "x"))
+    Try 'data.decimal=","' | Try 'data.decimal=","' 'data.thousands="."' | Try 'data.thousands=","'
     """
     if text.endswith(";"):
-        return "Try data.separator=';'"
+        return "Try 'data.separator=\";\"'"
     for sign in "$€£¥%":
         if sign in text:
             return f"Take the {sign} out of the column, or try {declaration(name, 'categorical')}"
+    point, thousands = "'data.decimal=\",\"'", "'data.thousands=\",\"'"
     if "," in text and "." in text:
-        return 'Try data.decimal="," data.thousands="."' if text.rindex(",") > text.rindex(".") else 'Try data.thousands=","'
+        return f"Try {point} 'data.thousands=\".\"'" if text.rindex(",") > text.rindex(".") else f"Try {thousands}"
     if "," in text:
         groups = text.lstrip("+-").split(",")
         whole = 1 <= len(groups[0]) <= 3 and all(len(group) == 3 for group in groups[1:])
-        return 'Try data.thousands=","' if whole else 'Try data.decimal=","'
-    return f"Try data.thousands={shown(next((c for c in text if not c.isalnum()), ' '))}, or {declaration(name, 'categorical')}"
+        return f"Try {thousands if whole else point}"
+    sign = next((letter for letter in text if not letter.isalnum()), " ")
+    return f"Try 'data.thousands=\"{sign}\"', or {declaration(name, 'categorical')}"
 
 
 def as_booleans(series: pl.Series, place: Place) -> pl.Series:
     """1 and 0 as Float64, null where missing; words such as true, yes and 1 in any case."""
     if series.dtype == pl.Boolean:
         return series.cast(pl.Float64)
-    if series.dtype.is_numeric():
-        words = series.cast(pl.Int64, strict=False).cast(pl.String)
-    else:
-        words = words_of(series.cast(pl.String), BLANKS).str.to_lowercase()
+    words = as_words(series) if series.dtype.is_numeric() else words_of(series.cast(pl.String), BLANKS).str.to_lowercase()
     found = words.replace_strict([*TRUE, *FALSE], [1.0] * len(TRUE) + [0.0] * len(FALSE), default=None, return_dtype=pl.Float64)
     bad = (found.is_null() & words.is_not_null()).arg_true()
     if len(bad):
@@ -181,11 +195,12 @@ def as_dates(series: pl.Series, spec: Spec, place: Place) -> pl.Series:
     if isinstance(series.dtype, pl.Datetime):
         return series.dt.replace_time_zone(None).cast(pl.Datetime("us"))
     words = words_of(series.cast(pl.String), BLANKS)
-    found = _dated(words, spec.form or DATES[0])
+    form = spec.form or date_form(words) or DATES[0]  # training rows that were dates already do not say how text writes them
+    found = _dated(words, form)
     bad = (found.is_null() & words.is_not_null()).arg_true()
     if len(bad):
         raise DataError(
-            f"a date must be written as {spec.form or DATES[0]}, however: {shown(words[int(bad[0])])}" + _also(len(bad)),
+            f"a date must be written as {form}, however: {shown(words[int(bad[0])])}" + _also(len(bad)),
             where=f"{place(int(bad[0]))}, column {shown(series.name)}",
             fix=f"Write all dates alike, or try {declaration(series.name, 'categorical')}",
         )
@@ -202,26 +217,27 @@ def _parts(dates: pl.Series, spec: Spec) -> list[pl.Series]:
 
 
 def as_words(series: pl.Series) -> pl.Series:
-    """Categories as text, null where missing: whole numbers without decimals, so that 1 and 1.0 are one category."""
-    if series.dtype.is_float():
-        whole = series.drop_nulls().drop_nans()
-        series = series.fill_nan(None)
-        if len(whole) and bool((whole == whole.round()).all()) and float(whole.abs().max()) < EXACT:  # type: ignore[arg-type]
-            series = series.cast(pl.Int64)
-    return series.cast(pl.String)
+    """Categories as text, null where missing: whole numbers without decimals, so that 1 and 1.0 are one category.
+
+    >>> as_words(pl.Series([1.0, 2.5, float("nan")])).to_list()
+    ['1', '2.5', None]
+    """
+    if not series.dtype.is_float():
+        return series.cast(pl.String)
+    series = series.fill_nan(None)
+    whole = ((series == series.round()) & (series.abs() < EXACT)).fill_null(False)  # each cell by itself: no other row changes its word
+    return series.cast(pl.Int64, strict=False).cast(pl.String).zip_with(whole, series.cast(pl.String))
 
 
 def declaration(name: str, kind: str) -> str:
-    """The setting that says what a column is, as it is typed.
+    """The setting that says what a column is, as it is typed in a shell.
 
-    >>> declaration("age", "numeric"), declaration("my age", "ignore")
-    ('data.columns.age=numeric', "'data.columns={\\"my age\\": ignore}'")
+    >>> print(declaration("age", "numeric"), declaration("my age", "ignore"))
+    data.columns.age=numeric 'data.columns.my age=ignore'
     """
-    if name.isidentifier() and name.isascii():
-        return f"data.columns.{name}={kind}"
-    safe = name if name.isprintable() else ascii(name)[1:-1]
-    quoted = safe.replace("\\", "\\\\").replace('"', '\\"')
-    return f"'data.columns={{\"{quoted}\": {kind}}}'"
+    if name.isprintable():
+        return quote(f"data.columns.{name}={kind}")
+    return f"columns: {{{json.dumps(name, ensure_ascii=not name.isprintable())}: {kind}}} under data: in a file of settings"
 
 
 def _also(count: int) -> str:

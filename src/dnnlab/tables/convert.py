@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite, nan
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,7 @@ from dnnlab.errors import ConfigError, DataError, did_you_mean, shown
 from dnnlab.tables.columns import Place, Spec, as_dates, as_numbers, as_words, numbers_of, parts_of
 from dnnlab.tables.infer import infer, infer_all
 from dnnlab.tables.schema import Column, Schema
-from dnnlab.tables.target import Target, find_target, in_order
+from dnnlab.tables.target import Target, find_target
 
 PARTS = {
     "train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid", "test": "test",
@@ -65,7 +66,7 @@ def _source(
     for spec in specs:
         if spec.kind == "categorical":
             words = as_words(frame[spec.name])
-            levels = in_order(words.drop_nulls().unique().to_list())
+            levels = sorted(words.drop_nulls().unique().to_list(), key=_rank)
             categories.append(Category(spec.name, tuple(levels)))
             codes.append(_codes(words, levels, missing=-1))
     return Source(
@@ -82,6 +83,15 @@ def _source(
     )
 
 
+def _rank(word: str) -> tuple[bool, float, str]:
+    """Numbers by size, then other words by letter: two words stand so whatever words the rows to judge have besides."""
+    try:
+        number = float(word)
+    except ValueError:
+        number = nan
+    return (False, number, word) if isfinite(number) else (True, 0.0, word)
+
+
 def numbers(frame: pl.DataFrame, specs: Sequence[Spec], place: Place) -> NDArray[np.float64]:
     """All numbers of some rows, NaN where missing: (N, M), column by column in memory."""
     series = [part for spec in specs if spec.kind != "categorical" for part in numbers_of(frame[spec.name], spec, place)]
@@ -96,7 +106,7 @@ def _codes(words: pl.Series, levels: Sequence[str], *, missing: int, other: int 
     known = (
         words.replace_strict(levels, list(range(len(levels))), default=other, return_dtype=pl.Int32)
         if levels
-        else words.cast(pl.Int32, strict=False)
+        else pl.Series([other], dtype=pl.Int32).new_from_index(0, len(words))
     )
     return np.asarray(known.set(words.is_null(), missing).fill_null(missing).to_numpy(), np.int32)
 
@@ -111,6 +121,12 @@ def encode_words(words: pl.Series, vocabulary: Sequence[str], missing: int) -> t
 
 def _check_names(frame: pl.DataFrame, wishes: Wishes) -> None:
     """Settings that name columns must name columns that there are; every one is told."""
+    if pattern := next((name for name in frame.columns if name.startswith("^") and name.endswith("$")), ""):
+        raise DataError(  # of all its methods polars then asks for the columns that match
+            f"a column's name must not begin with ^ and end with $, which reads as a pattern, however: {shown(pattern)}",
+            where="header",
+            fix="Give it another name",
+        )
     asked = [("data.target", name) for name in wishes.targets]
     asked += [("data.columns", name) for name in wishes.columns]
     asked += [("data.split_by", wishes.split_by)] if wishes.split_by is not None else []
@@ -164,6 +180,7 @@ def _divided(frame: pl.DataFrame, wishes: Wishes, place: Place, *, typed: bool) 
     if wishes.split == "random" or wishes.split_by is None:
         return {}, None
     series = frame[wishes.split_by]
+    series = series.fill_nan(None) if series.dtype.is_float() else series
     if series.null_count():
         row = int(series.is_null().arg_max() or 0)
         raise DataError(
@@ -173,7 +190,7 @@ def _divided(frame: pl.DataFrame, wishes: Wishes, place: Place, *, typed: bool) 
         )
     if wishes.split == "group":
         words = as_words(series)
-        return {}, torch.from_numpy(_codes(words, sorted(words.unique().to_list()), missing=-1)).long()
+        return {}, torch.tensor(_codes(words, sorted(words.unique().to_list()), missing=-1), dtype=torch.int64)
     if wishes.split == "time":
         return {}, _times(series, wishes.columns.get(series.name), place, typed=typed)
     return _named_parts(as_words(series), place), None
@@ -182,6 +199,7 @@ def _divided(frame: pl.DataFrame, wishes: Wishes, place: Place, *, typed: bool) 
 def _times(series: pl.Series, declared: str | None, place: Place, *, typed: bool) -> Tensor:
     if declared is None and series.dtype == pl.String:
         declared = "date" if series.str.contains(r"^\d{1,4}[-/.]\d").all() else None
+    typed = typed or series.dtype.is_temporal()  # that it is a time is said by data.split
     column = infer(series, declared, place, typed=typed)
     is_date = column.role == "date"
     found = as_dates(series, column.spec, place).dt.timestamp("us").cast(pl.Float64) if is_date else as_numbers(series, place)

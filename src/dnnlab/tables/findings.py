@@ -31,6 +31,7 @@ def described(schema: Schema, frame: pl.DataFrame, dataset: Dataset) -> Schema:
 
 
 def _figures(column: Column, series: pl.Series, dataset: Dataset) -> Column:
+    series = series.fill_nan(None) if series.dtype.is_float() else series
     distinct = series.n_unique() - bool(series.null_count())
     told = replace(column, missing=max(series.null_count(), column.missing if series.dtype == pl.String else 0), distinct=distinct)
     if series.dtype.is_numeric() and len(series.drop_nulls()):
@@ -48,7 +49,7 @@ def _encoding(column: Column, dataset: Dataset) -> str:
     if column.role == "categorical":
         place = encoder.category_names.index(column.name)
         words, hot = encoder.vocabularies[place], encoder.spread[place]
-        if hot and words.cardinality - words.least <= 1:
+        if hot and words.least == words.cardinality:
             return "left out: one category"
         return (
             f"{'one-hot' if hot else 'embedding'} of {len(words.words)}"
@@ -57,10 +58,11 @@ def _encoding(column: Column, dataset: Dataset) -> str:
         )
     if not column.is_input:
         return ""
-    kept = sum(name in dataset.features for name in parts_of(column.spec))
+    parts = parts_of(column.spec)
+    kept = sum(name in dataset.features for name in parts)
+    flag = " + missing?" if any(f"{name} is missing" in dataset.features for name in parts) else ""
     if not kept:
-        return "left out: no variation"
-    flag = " + missing?" if f"{column.name} is missing" in dataset.features else ""
+        return f"left out: no variation{' but that of missing cells' if flag else ''}"
     return f"{encoder.scale}{f' of {kept} parts' if column.role == 'date' else ''}{flag}"
 
 
@@ -84,15 +86,16 @@ def look(gathered: Gathered, schema: Schema, source: Source, dataset: Dataset) -
 def _leaks(frame: pl.DataFrame, schema: Schema, source: Source, train: Tensor) -> Iterator[Finding]:
     """D25: a column that says the target."""
     y = source.y[train]
-    numbers = y.double().reshape(len(y), -1)[:, 0]
-    columns = dict(zip(source.features, source.x.unbind(1), strict=True))
-    for name, values in columns.items():
-        share = _correlation(values[train], numbers) if schema.task != "multiclass" else 0.0
+    targets = y.double().reshape(len(y), -1).unbind(1) if schema.task != "multiclass" else ()
+    owners = [column.name for column in schema.inputs for _ in parts_of(column.spec)]
+    for name, column in zip(owners, source.x.unbind(1), strict=True):
+        values = column[train]
+        share, target = max(((_correlation(values, target), place) for place, target in enumerate(targets)), default=(0.0, 0))
         if share > SAME:
-            same = bool((values[train].nan_to_num(nan=-1.5) == numbers).all())
+            same = bool((values.nan_to_num(nan=-1.5) == targets[target]).all())
             fact = "equals the target" if same else f"has a correlation of {share:.4f} with the target"
-            yield _leak(name, fact)
-        elif schema.classes and (purity := _purity(values[train], y)) > SAME:
+            yield _leak(name, fact + (f" {shown(schema.targets[target])}" if len(targets) > 1 else ""))
+        elif schema.classes and (purity := _purity(values, y)) > SAME:
             yield _leak(name, f"alone tells {purity:.1%} of the classes")
     if source.codes is not None and schema.classes:
         for category, codes in zip(source.categories, source.codes.unbind(1), strict=True):
@@ -101,9 +104,8 @@ def _leaks(frame: pl.DataFrame, schema: Schema, source: Source, train: Tensor) -
 
 
 def _leak(name: str, fact: str) -> Finding:
-    column = name.rpartition(".")[0] if name.endswith((".days", ".year", ".month", ".day", ".weekday", ".hour", ".minute")) else name
     return Finding(
-        "warning", f"leak? {shown(column)} {fact}: will it be known when the network is asked?", f"Else {declaration(column, 'ignore')}"
+        "warning", f"leak? {shown(name)} {fact}: will it be known when the network is asked?", f"Else {declaration(name, 'ignore')}"
     )
 
 
@@ -138,14 +140,16 @@ def _identities(frame: pl.DataFrame, schema: Schema) -> Iterator[Finding]:
             yield Finding("warning", text, declaration(column.name, "ignore"))
     for column in schema.columns:
         if column.role == "ignore" and column.reason != "declared":
-            remedy = f"{declaration(column.name, 'categorical')} keeps it" if column.distinct else ""
-            yield Finding("note", f"{shown(column.name)} is left out: {column.reason}", remedy)
+            remedy = f"{declaration(column.name, 'categorical')} keeps it" if column.distinct else declaration(column.name, "ignore")
+            level = "note" if column.distinct else "warning"
+            yield Finding(level, f"{shown(column.name)} is left out: {column.reason}", remedy)
 
 
 def _overlap(frame: pl.DataFrame, schema: Schema, source: Source, dataset: Dataset) -> Iterator[Finding]:
     """D26: rows that training and judging share; equal rows within the table."""
     names = [column.name for column in schema.inputs] + list(schema.targets)
-    hashes = torch.from_numpy(frame.select(names).hash_rows().reinterpret(signed=True).to_numpy().copy()) if names else torch.zeros(0)
+    rows = pl.DataFrame([frame[name] for name in names])  # not selected by name, for polars takes * for all of them
+    hashes = torch.from_numpy(rows.hash_rows().reinterpret(signed=True).to_numpy().copy()) if names else torch.zeros(0)
     parts = {"test": dataset.test, "validation": dataset.valid}
     train = hashes[dataset.train.index]
     for name, part in parts.items():
@@ -203,12 +207,19 @@ def _rare_target(source: Source, train: Tensor) -> Iterator[Finding]:
             yield Finding(
                 "warning", f"the target {shown(name)} hardly varies: {middle:g} ± {spread:g}", "Subtract what all rows have in common"
             )
-        elif float((column - middle).abs().max()) > 100 * spread:
+        elif _stands_out(column):
             yield Finding(
                 "warning",
-                f"the target {shown(name)} has a row 100 standard deviations from the mean",
+                f"the target {shown(name)} has a row more than 100 standard deviations of the others from their mean",
                 "Look at the row, or try loss=huber or data.scale_target=log",
             )
+
+
+def _stands_out(column: Tensor) -> bool:
+    """Whether the row that is farthest off is so far off, by the others' measure: its own deviation can be no more than sqrt(N − 1)."""
+    farthest = int((column - column.mean()).abs().argmax())
+    others = torch.cat([column[:farthest], column[farthest + 1 :]])
+    return len(others) > 1 and float((column[farthest] - others.mean()).abs()) > 100 * float(others.std(correction=0)) > 0
 
 
 def _padded(gathered: Gathered, schema: Schema) -> Iterator[Finding]:

@@ -41,6 +41,7 @@ def infer(series: pl.Series, declared: str | None, place: Place, *, typed: bool)
     if declared is not None:
         return _declared(series, declared, place)
     kind, name = str(series.dtype), series.name
+    series = series.fill_nan(None) if series.dtype.is_float() else series
     missing = series.null_count()
     if missing == len(series):
         return Column(name, "ignore", "every cell is empty", kind, missing=missing)
@@ -51,6 +52,8 @@ def infer(series: pl.Series, declared: str | None, place: Place, *, typed: bool)
             raise _undeclared(name, "true and false", "boolean", str(series.drop_nulls()[0]).lower())
         return Column(name, "boolean", "the file says so", kind, missing=missing)
     if series.dtype == pl.Date or isinstance(series.dtype, pl.Datetime):
+        if not typed:
+            raise _undeclared(name, "dates", "date", str(series.drop_nulls()[0]))
         return Column(name, "date", "the file says so", kind, timed=isinstance(series.dtype, pl.Datetime), missing=missing)
     if series.dtype == pl.String or series.dtype in (pl.Categorical, pl.Enum):
         return _text(series.cast(pl.String), kind, place, typed=typed)
@@ -63,16 +66,16 @@ def infer(series: pl.Series, declared: str | None, place: Place, *, typed: bool)
 
 def _text(series: pl.Series, kind: str, place: Place, *, typed: bool) -> Column:
     name, missing = series.name, series.null_count()
-    different = series.unique().drop_nulls()
+    different = series.unique(maintain_order=True).drop_nulls()
     told = words_of(different, BLANKS).drop_nulls()
     numbers = told.cast(pl.Float64, strict=False)
     if not typed:
         if len(told) and numbers.null_count() == 0:
             blank = int(series.is_in(list(BLANKS)).sum())
-            return Column(
-                name, "numeric", "numbers" + (f", {blank:,} cells mean none" if blank else ""), kind, missing=missing + blank
-            )
+            return Column(name, "numeric", "numbers" + (f", {blank:,} cells mean none" if blank else ""), kind, missing=missing + blank)
         _refuse_looks(series, told, numbers, place)
+    elif len(told) and date_form(told) is not None:
+        raise _undeclared(name, "dates", "date", told[0])
     rows = len(series) - missing
     if len(different) > max(FEW, NAMES * rows):
         reason = f"{len(different):,} different texts in {rows:,} rows: names"
@@ -98,7 +101,8 @@ def _refuse_looks(series: pl.Series, told: pl.Series, numbers: pl.Series, place:
     words = words_of(series, BLANKS)
     good = parsed(series)
     bad = (good.is_null() & words.is_not_null()).arg_true()
-    if len(bad) <= (1 - MOSTLY) * (len(words) - words.null_count()):
+    mostly = len(good) - good.null_count() >= MOSTLY * (len(words) - words.null_count())
+    if mostly or bool(told.filter(numbers.is_null()).str.contains(DECORATED).all()):
         raise not_a_number(series, int(bad[0]), len(bad), place)
 
 

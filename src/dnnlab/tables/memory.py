@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from dnnlab.errors import DataError
+from dnnlab.errors import DataError, shown
 
 
 def as_frame(table: Any) -> pl.DataFrame:
@@ -22,7 +22,7 @@ def as_frame(table: Any) -> pl.DataFrame:
     if isinstance(table, pl.LazyFrame):
         return _named(table.collect())
     if isinstance(table, Mapping):
-        return _named(pl.DataFrame({str(name): _column(values) for name, values in table.items()}))
+        return _named(_mapping(table))
     kind = type(table).__module__.split(".")[0]
     if kind == "torch":
         table, kind = table.detach().cpu().numpy(), "numpy"
@@ -43,8 +43,17 @@ def _named(frame: pl.DataFrame) -> pl.DataFrame:
     """Empty text is a missing cell, as in a file."""
     if not frame.width or not len(frame):
         raise DataError(f"a table must have rows and columns, however: {len(frame)} and {frame.width}", where="table")
-    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
-    return frame.with_columns(pl.col(name).replace("", None) for name in texts)
+    return without(frame, [""])
+
+
+def without(frame: pl.DataFrame, missing: Sequence[str]) -> pl.DataFrame:
+    """The rows with null for each text that means a missing cell.
+
+    >>> without(pl.DataFrame({"a": ["x", "?"]}), ["?"])["a"].to_list()
+    ['x', None]
+    """
+    texts = [frame[name] for name, dtype in frame.schema.items() if dtype == pl.String] if missing else []
+    return frame.with_columns(column.set(column.is_in(list(missing)), None) for column in texts)
 
 
 def _array(array: np.ndarray[Any, Any]) -> pl.DataFrame:
@@ -57,6 +66,17 @@ def _array(array: np.ndarray[Any, Any]) -> pl.DataFrame:
     if array.dtype == object:
         raise DataError("an array must hold numbers or texts, however: objects", where="table", fix="Try a mapping of columns")
     return _named(pl.DataFrame({f"x{place}": np.ascontiguousarray(column) for place, column in enumerate(array.T)}))
+
+
+def _mapping(table: Mapping[Any, Any]) -> pl.DataFrame:
+    try:
+        return pl.DataFrame({str(name): _column(values) for name, values in table.items()})
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise DataError(
+            f"columns must be equally long and each of one type, however: {shown(str(error).splitlines()[0])}",
+            where="table",
+            fix="Make each column numbers alone, or texts alone",
+        ) from error
 
 
 def _column(values: Any) -> Any:

@@ -40,7 +40,7 @@ def find_target(
     DataError for a row without a target (D12), for what is no number where numbers are asked for, and for a single class (D21).
     """
     for name in names:
-        _check_there(frame[name], place)
+        _check_there(_blanked(frame[name]) if asked == "auto" else frame[name], place)
     if len(names) > 1:
         if asked not in ("auto", "regression"):
             raise ConfigError(
@@ -68,6 +68,14 @@ def _check_there(series: pl.Series, place: Place) -> None:
         )
 
 
+def _blanked(series: pl.Series) -> pl.Series:
+    """Among numbers NA and its like are missing, as in columns of inputs (D10)."""
+    if series.dtype != pl.String:
+        return series
+    told = words_of(series.unique(), BLANKS).drop_nulls()
+    return words_of(series, BLANKS) if len(told) and parsed(told).null_count() == 0 else series
+
+
 def _task(series: pl.Series) -> tuple[str, str]:
     """-> the task that a target sets by its looks, and the reason."""
     different = series.n_unique()
@@ -91,7 +99,11 @@ def _of_numbers(numbers: pl.Series, different: int, rows: int) -> tuple[str, str
 
 
 def _numbers(series: pl.Series, place: Place) -> Tensor:
-    found = as_numbers(series, place)
+    try:
+        found = as_numbers(series, place)
+    except DataError as error:
+        error.fix = "Try data.task=multiclass, which takes texts for classes, or correct the cell"
+        raise
     _check_there(found, place)
     y = torch.from_numpy(found.to_numpy().copy())
     large = y.abs().max() if len(y) else y.new_zeros(())
@@ -141,7 +153,7 @@ def _classes(series: pl.Series, asked: str, reason: str, positive: str | None, r
             )
         classes = [*(word for word in classes if word != positive), positive]
     codes = words.replace_strict(classes, list(range(len(classes))), return_dtype=pl.Int64)
-    task = "binary" if len(classes) == 2 and asked != "multiclass" else "multiclass"
+    task = "binary" if len(classes) == 2 else "multiclass"  # as the rows will be trained, whatever was declared
     return Target(task, reason, torch.from_numpy(codes.to_numpy().copy()), tuple(classes))
 
 
