@@ -2,7 +2,8 @@
 
 In a ```console block, lines that begin with "$ " are commands (a backslash at the end continues them) and the lines below are what they
 print; in a ```bash block every line is a command. A ```yaml block below a line such as "`mine/local/default.yaml`:" is that file.
-A ```python block is run as it stands. Whatever else is fenced is only shown.
+A ```python block is run as it stands. Whatever else is fenced is only shown. The tables, pictures and arrays that commands name lie there
+already, small ones with random rows (tests/tables.py).
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import pytest
 
 from dnnlab import cli, pictures
 from dnnlab.errors import DnnlabError
+from dnnlab.tables import openml
+from tests import tables
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -83,8 +86,10 @@ def blocks(page: Path) -> list[Block]:
 
 
 def follow(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Do what a page says in an empty folder, from top to bottom: -> where it went otherwise."""
+    """Do what a page says in a folder with small stand-ins for its data, from top to bottom: -> where it went otherwise."""
     monkeypatch.chdir(folder)
+    tables.lay_out(folder)
+    monkeypatch.setattr(openml, "fetch", tables.fetched)
     monkeypatch.setattr(pictures, "draw", lambda parts, records: {})  # slow, and tested elsewhere
     wrong: list[str] = []
     for block in blocks(page):
@@ -97,20 +102,25 @@ def follow(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[st
                 exec(compile(block.text, block.place, "exec"), {"__name__": "__main__"})
         elif block.language in ("console", "bash"):
             for command, shown in block.commands():
-                wrong += [f"{block.place}: $ {command}\n{fault}" for fault in faults(command, shown, monkeypatch)]
+                exact = EXACT if page != README else EXACT[:1]  # the README looks at the real census, not at its stand-in
+                wrong += [f"{block.place}: $ {command}\n{fault}" for fault in faults(command, shown, monkeypatch, exact)]
     return wrong
 
 
-def faults(command: str, shown: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a command did otherwise than its page says: errors, and what `dnnlab explain` answers, must be told word for word, up to "…"."""
+EXACT = ("dnnlab explain", "dnnlab check")
+
+
+def faults(command: str, shown: list[str], monkeypatch: pytest.MonkeyPatch, exact: tuple[str, ...] = EXACT) -> list[str]:
+    """What a command did otherwise than its page says: errors, and answers to what begins with one of `exact`, must be told word for
+    word, up to "…"."""
     kinds = [found[1] for line in shown if (found := re.match(r"dnnlab: error\[(\w+)\]", line))]
     answer = run(command, monkeypatch, whole=bool(kinds))
     if answer is None:
         return []
     code, printed = answer
     expected = EXIT_CODES[kinds[-1]] if kinds else 0
-    exact = bool(kinds) or command.startswith("dnnlab explain")
-    missing = [line for line in shown if exact and line.strip() and line.partition("…")[0] not in printed]
+    checked = bool(kinds) or command.startswith(exact)
+    missing = [line for line in shown if checked and line.strip() and line.partition("…")[0] not in printed]
     return [
         *([f"left with {code}, not {expected}:\n{printed}"] if code != expected else []),
         *(f"did not print {line!r}, but:\n{printed}" for line in missing),
@@ -180,6 +190,7 @@ ELSEWHERE: dict[str, Check] = {
     ".": _activated,
     "tensorboard": _watched,
     "python scripts/bench_step.py": _measured,
+    "python scripts/bench_data.py": _measured,
     "eval": _evaluated,
 }
 
@@ -204,29 +215,32 @@ def run(command: str, monkeypatch: pytest.MonkeyPatch, *, whole: bool = False) -
             name, _, value = words[1].partition("=")
             monkeypatch.setenv(name, value)
             return None
+        piped = b""
+        if words[0] == "cat" and words[2:3] == ["|"]:
+            piped, words = Path(words[1]).read_bytes(), words[3:]
         words = [_path(word) for word in words]
         before = set(sys.modules)
         try:
-            return door(words if whole else shortened(words))
+            return door(words if whole else shortened(words), piped)
         finally:
             for name in set(sys.modules) - before:  # a new process would not know a user's own module either
                 if str(getattr(sys.modules[name], "__file__", None)).startswith(str(ROOT / "examples")):
                     del sys.modules[name]
 
 
-def door(words: list[str]) -> Answer:
-    """`python train.py …` or `dnnlab …`, as a shell would run them."""
+def door(words: list[str], piped: bytes = b"") -> Answer:
+    """`python train.py …` or `dnnlab …`, as a shell would run them; piped: what stands at the standard input."""
     program, words = ("train.py", words[2:]) if words[:2] == ["python", "train.py"] else (words[0], words[1:])
     assert program in ("train.py", "dnnlab"), f"no command that the tests know: {program}"
-    printed, before = io.StringIO(), sys.argv
-    sys.argv = [program, *words]
+    printed, before = io.StringIO(), (sys.argv, sys.stdin)
+    sys.argv, sys.stdin = [program, *words], io.TextIOWrapper(io.BytesIO(piped))
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             (cli.train if program == "train.py" else cli.main)()
     except SystemExit as left:
         return int(left.code or 0), printed.getvalue().replace(f"{ROOT}{os.sep}", "")
     finally:
-        sys.argv = before
+        sys.argv, sys.stdin = before
     raise AssertionError("the door leaves with an exit code")
 
 
@@ -248,10 +262,18 @@ def shortened(words: list[str]) -> list[str]:
 
 
 def _path(word: str) -> str:
-    """data.root=FOLDER stands for a folder of IDX files; --config-dir examples/… for that of the checkout."""
+    """data.root=FOLDER stands for a folder with the files of every preset; --config-dir examples/… for that of the checkout."""
     if word == "data.root=FOLDER":
-        return f"data.root={idx_files(Path('idx'))}"
+        return f"data.root={preset_files(Path('files'))}"
     return str(ROOT / word) if word.startswith("examples/") else word
+
+
+def preset_files(folder: Path) -> Path:
+    """What presets and choices with data.root=FOLDER read: four IDX files, and tables."""
+    if not folder.is_dir():
+        idx_files(folder)
+        tables.experiment_files(folder)
+    return folder
 
 
 def idx_files(folder: Path) -> Path:

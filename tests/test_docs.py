@@ -61,32 +61,32 @@ def spans(cell: str) -> dict[str, Any]:
     return {found[1]: yaml.safe_load(found[2]) for found in re.finditer(r"`([a-z_.0-9]+)=([^`]*)`", cell)}
 
 
-PAGE_OF = {
-    "data": "data",
-    "model": "models",
-    "embedding": "embeddings",
-    "activation": "activations",
-    "initialization": "initialization",
-    "loss": "losses",
-    "optimizer": "optimizers",
-    "scheduler": "schedules",
+PAGES_OF = {
+    "data": ("data", "tables"),
+    "model": ("models",),
+    "embedding": ("embeddings",),
+    "activation": ("activations",),
+    "initialization": ("initialization",),
+    "loss": ("losses",),
+    "optimizer": ("optimizers",),
+    "scheduler": ("schedules",),
 }
-OPTIONS = [(group, path.stem) for group in PAGE_OF for path in sorted((CONFIGS / group).glob("*.yaml"))]
+OPTIONS = [(group, path.stem) for group in PAGES_OF for path in sorted((CONFIGS / group).glob("*.yaml"))]
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}={option}" for group, option in OPTIONS])
 def test_every_choice_has_a_row_with_its_settings(group: str, option: str) -> None:
-    page = ROOT / "docs" / f"{PAGE_OF[group]}.md"
-    found = [row for row in rows(page) if row[0] == f"`{option}`" and len(row) >= 3]
-    assert found, f"{page.name} has no row for {group}={option}"
+    pages = [ROOT / "docs" / f"{name}.md" for name in PAGES_OF[group]]
+    found = [row for row in rows(pages[0]) if row[0] == f"`{option}`" and len(row) >= 3]
+    assert found, f"{pages[0].name} has no row for {group}={option}"
     told = spans(found[0][1])
     settings = yaml.safe_load((CONFIGS / group / f"{option}.yaml").read_text(encoding="utf-8"))
     known = {name: value for name, value in settings.items() if name != "kind"}
-    text = page.read_text(encoding="utf-8")
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     assert {name: value for name, value in told.items() if known.get(name, "none such") != _number(value, known.get(name))} == {}
     untold = [name for name, value in known.items() if name not in told and f"`{group}.{name}`" not in text]
     assert untold == []
-    common = {row[0].strip("`"): row[1].strip("`") for row in rows(page, SETTINGS)}
+    common = {row[0].strip("`"): row[1].strip("`") for page in pages for row in rows(page, SETTINGS)}
     for name, value in known.items():  # what the row leaves to the table of all must be so
         if name not in told and f"{group}.{name}" in common:
             assert value == yaml.safe_load(common[f"{group}.{name}"]), name
@@ -102,7 +102,7 @@ PLAIN = [group for group in groups() if not variants(group)]
 
 def test_every_plain_setting_has_a_row_with_its_default() -> None:
     told = {row[0].strip("`"): row[1].strip("`") for page in DOCS for row in rows(page, SETTINGS)}
-    keys = [key for key in all_keys() if key.split(".")[0] not in PAGE_OF]
+    keys = [key for key in all_keys() if key.split(".")[0] not in PAGES_OF]
     for key in keys:
         fact = lookup(key, {})
         assert fact is not None

@@ -26,6 +26,7 @@ from tests.compositions import EXPERIMENTS, composed, jobs_of, sweep_of
 THE_LIST = {
     "perceptron", "perceptron_fails_xor", "xor", "digits", "breast_cancer", "diabetes", "fashion_mnist", "autoencoder_digits",
     "vanishing_gradient", "dying_relu", "overfitting", "sparsity", "learning_rates", "momentum",
+    "adult", "california_housing", "bank_marketing", "covertype", "diamonds",
 }  # fmt: skip
 
 Runner = Callable[..., Summary]
@@ -154,6 +155,28 @@ def test_an_autoencoder_restores_more_than_the_mean_does() -> None:
 )
 def test_presets_for_real_data_are_good(experiment: str, metric: str, least: float, run: Runner) -> None:
     assert run(f"experiment={experiment}").metrics[metric] >= least
+
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"  # real files, which the repository does not bring
+TABLES = [  # preset, its folder, the least or the greatest of each figure that one seed may have
+    ("adult", "adult", {"test/accuracy": 0.850, "test/roc_auc": 0.900}, {}),
+    ("california_housing", "california_housing", {"test/r2": 0.77}, {"test/rmse": 55_000.0}),
+    ("bank_marketing", "bank_marketing", {"test/accuracy": 0.893, "test/roc_auc": 0.78}, {}),
+    ("covertype", "covtype_20k", {"test/accuracy": 0.82, "test/f1": 0.82}, {}),
+    ("diamonds", "diamonds", {"test/r2": 0.96}, {"test/rmsle": 0.106}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("experiment", "folder", "least", "greatest"), TABLES, ids=[row[0] for row in TABLES])
+def test_presets_for_real_tables_are_good(
+    experiment: str, folder: str, least: dict[str, float], greatest: dict[str, float], run: Runner
+) -> None:
+    if not (SHARED / folder).is_dir():
+        pytest.skip(f"the real files of {experiment} are not here: {folder} is no folder of the shared data")
+    metrics = run(f"experiment={experiment}", f"data.root={SHARED / folder}").metrics
+    assert {name: metrics[name] for name, bound in least.items() if not metrics[name] > bound} == {}
+    assert {name: metrics[name] for name, bound in greatest.items() if not metrics[name] < bound} == {}
 
 
 @pytest.mark.slow

@@ -18,10 +18,11 @@ import yaml
 
 from dnnlab.config.reader import read
 from dnnlab.config.request import Request
-from dnnlab.door.arguments import parse
+from dnnlab.door.arguments import Arguments, parse
 from dnnlab.door.references import resolve
-from dnnlab.door.survey import plain, survey
+from dnnlab.door.survey import plain, survey, sweeping
 from dnnlab.door.translate import translated, unknown_keys
+from dnnlab.errors import ConfigError, shown
 from dnnlab.predictor import Predictor, load
 from dnnlab.records import Summary
 from dnnlab.tables.memory import as_frame
@@ -34,6 +35,7 @@ class Trained:
     """How a run ended, and the network that came of it."""
 
     summary: Summary
+    trusted: frozenset[str] = frozenset()  # packages that a model of kind=custom may come from
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -48,7 +50,7 @@ class Trained:
     @cached_property
     def predictor(self) -> Predictor:
         """The network, read back from the run folder."""
-        return load(self.folder)
+        return load(self.folder, self.trusted)
 
     def predict(self, table: Any, *, proba: bool = False, strict: bool = False) -> Any:
         """The answers to a table's rows, as a polars frame; see `Predictor.predict`."""
@@ -69,7 +71,8 @@ def train(
     overrides: as on the command line ("model=deep", "optimizer.lr=0.01"); target: the column (or columns) to predict; columns: what
     columns are, where they are not what they look like; folder: the run folder itself, else one is made below `root`. Raises DnnlabError.
     """
-    arguments = parse(["data=memory", *overrides])
+    arguments = parse(["data=memory", *overrides, *(word for package in trust for word in ("--trust", package))])
+    _check_single(arguments)
     try:
         found = survey(arguments)
     except Exception as error:
@@ -80,6 +83,12 @@ def train(
     if found.unknown:
         raise unknown_keys(found)
     data = found.config.data
+    if data.get("kind") != "memory":
+        raise ConfigError(
+            f"data must be the table that is given, however: data={data.get('kind')}",
+            where="overrides",
+            fix="Leave it out of the overrides",
+        )
     data.target = target if isinstance(target, str) else list(target)
     mapping_of_columns = {str(name): str(kind) for name, kind in (columns or {}).items()}
     resolved = resolve(found.config, found.origins)
@@ -97,9 +106,25 @@ def train(
                 document=resolved.keep_references(config.model_dump(mode="json")),
                 folder=None if folder is None else Path(folder),
                 root=Path(root),
-                trusted=frozenset(trust),
+                trusted=arguments.trusted,
                 argv=tuple(overrides),
                 frame=as_frame(table),
             )
-        )
+        ),
+        arguments.trusted,
     )
+
+
+def _check_single(arguments: Arguments) -> None:
+    """One call is one run: sweeps and what only shows settings are for the command line."""
+    if arguments.options:
+        raise ConfigError(
+            f"train takes settings only, however: {shown(next(iter(arguments.options)))}",
+            where="overrides",
+            fix='Settings are written as "optimizer.lr=0.01"',
+        )
+    swept = sweeping(arguments)
+    if swept:
+        raise ConfigError(
+            f"train is one run, however: {shown(swept)} has several values", where="overrides", fix="Call it once for each of them"
+        )

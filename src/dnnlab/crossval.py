@@ -16,7 +16,7 @@ from rich.text import Text
 from dnnlab.build.rows import data_folder
 from dnnlab.config.request import Request
 from dnnlab.config.table import Data
-from dnnlab.errors import DivergedError
+from dnnlab.errors import DataError, DivergedError
 from dnnlab.files import printable
 from dnnlab.loggers.console import PARTS, duration, number, terminal
 from dnnlab.records import Finding, Summary
@@ -33,13 +33,16 @@ def is_asked(data: object) -> bool:
 
 
 def cross_validate(request: Request) -> Summary:
-    """Train every fold; -> the means of the final figures. A fold that diverges counts as failed, and is told with the others."""
+    """Train every fold; -> the means of the final figures.
+
+    A fold that diverges does not keep the others from being trained: it is left out of the means, and raised at the end.
+    """
     config = request.config
     folds = config.data.folds if isinstance(config.data, Data) else None
     if folds is None:
         raise ValueError("there are no folds")
     folder: RunFolder | None = None
-    began, summaries = monotonic(), list[Summary]()
+    began, summaries, lost = monotonic(), list[Summary](), list[tuple[int, DivergedError]]()
     for fold in range(folds):
         if folder is None:  # the first fold's checks come before anything is written
             _check(request)
@@ -48,18 +51,42 @@ def cross_validate(request: Request) -> Summary:
         if not request.brief:
             terminal().print(Text(f"fold {fold + 1} of {folds}", "dim"))
         with logged(folder.log), telling(folder):
-            summary = _one(request, folder, fold)
+            summary = _one(request, folder, fold, lost)
             log.info("fold %d of %d: %s", fold + 1, folds, summary.status)
+            _check_same_data(folder, fold)
         summaries.append(summary)
         if summary.status == "interrupted":
             break
     assert folder is not None
     summary, spread = together(summaries, str(folder.path), monotonic() - began)
-    folder.finish(summary)
-    folder.status(summary.status, {"folds": len(summaries), "spread": spread})
+    error = _diverged(lost, folds) if summary.status == "diverged" else None
+    folder.status("running", {"folds": len(summaries), "spread": spread})
+    folder.finish(summary, error)
     if not request.brief:
         terminal().print(_table(summary, spread, config.name), crop=False)
+    if error is not None:
+        raise error
     return summary
+
+
+def _diverged(lost: Sequence[tuple[int, DivergedError]], folds: int) -> DivergedError:
+    """The first divergence, and which folds it is about."""
+    first = lost[0][1]
+    told = ", ".join(str(fold) for fold, _ in lost)
+    return DivergedError(f"fold {told} of {folds} (from 0) diverged: {first.what}", where=first.where, fix=first.fix)
+
+
+def _check_same_data(folder: RunFolder, fold: int) -> None:
+    """D28: every fold reads the files; what changes in between would make the folds overlap."""
+    first, now = (RunFolder.open(folder.fold(number)).read_run().get("data", []) for number in (0, fold))
+    for was, found in zip(first, now, strict=False):
+        if was != found:
+            raise DataError(
+                f"the data must stay what they are until all folds are trained, however: the file's SHA-256 is {found['sha256'][:16]}… "
+                f"in fold {fold} and was {was['sha256'][:16]}… in fold 0",
+                where=printable(found["path"]),
+                fix="Train on a copy that nobody writes to",
+            )
 
 
 def _check(request: Request) -> None:
@@ -68,11 +95,12 @@ def _check(request: Request) -> None:
     assemble(_of_fold(request, 0, None).config, request.trusted, frame=request.frame)
 
 
-def _one(request: Request, folder: RunFolder, fold: int) -> Summary:
+def _one(request: Request, folder: RunFolder, fold: int, lost: list[tuple[int, DivergedError]]) -> Summary:
     own = _of_fold(request, fold, folder)
     try:
         return run(own)
     except DivergedError as error:
+        lost.append((fold, error))
         return Summary("diverged", str(own.folder), {}, 0, 0, 0.0, (Finding("warning", f"fold {fold}: {error.what}", error.fix),))
 
 

@@ -27,5 +27,5 @@ def _schema(parts: Parts) -> dict[str, Any]:
         named = [{"name": name, "role": "numeric", "reason": "the source says so"} for name in source.encoder.features]
         columns = {"columns": named, "targets": list(source.targets), "task": str(source.task), "reason": "the source says so"}
         columns |= {"classes": list(source.classes), "relabel": {}, "na_values": []}
-    scaling = {"shift": list(source.target_shift), "factor": list(source.target_factor), "log": source.target_log}
+    scaling = {"shift": list(answer.shift), "factor": list(answer.factor), "log": answer.log}  # none where the row itself is the target
     return {**columns, "answer": {"task": str(answer.task), "link": answer.link, "outputs": rows.outputs, **scaling}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from dnnlab import losses, metrics
-from dnnlab.build.rows import build_rows
+from dnnlab.build.rows import build_rows, parts_of
 from dnnlab.build.training import loss_kind
+from dnnlab.config.table import Files, Table
 from dnnlab.errors import ConfigError, DataError, did_you_mean, shown
+from dnnlab.files import printable
 from dnnlab.predict import pieces, place_in
 from dnnlab.predictor import Predictor
 from dnnlab.runfolder import RunFolder
 from dnnlab.tables.columns import Place, as_numbers
+from dnnlab.tables.reading import FileFact
 from dnnlab.tables.target import words_as_meant
 from dnnlab.tasks import Task
 
@@ -62,7 +65,18 @@ def target_of(predictor: Predictor, frame: pl.DataFrame, place: Place) -> Tensor
         y = torch.stack([torch.from_numpy(column.to_numpy().copy()) for column in columns], 1)
         y = y.log1p() if answer.log else y
         return (y - y.new_tensor(answer.shift)) / y.new_tensor(answer.factor) if answer.shift else y
-    words = _whole(words_as_meant(frame[schema.targets[0]], schema.relabel), place)
+    written = frame[schema.targets[0]]
+    if written.dtype == pl.String:  # a class that training read as a number, 1.0, is called 1
+        written = (
+            written.to_frame("text")
+            .select(
+                pl.when(pl.col("text").is_in(list(schema.classes)))
+                .then("text")
+                .otherwise(pl.col("text").str.replace(r"^([-+]?\d+)\.0+$", "$1"))
+            )["text"]
+            .alias(written.name)
+        )
+    words = _whole(words_as_meant(written, schema.relabel), place)
     codes = words.replace_strict(list(schema.classes), list(range(len(schema.classes))), default=None, return_dtype=pl.Int64)
     if codes.null_count():
         row = int(codes.is_null().arg_max() or 0)
@@ -96,28 +110,68 @@ def evaluate_run(predictor: Predictor, path: str | Path, *, allow_change: bool =
             where="RUN",
             fix="Name a file: dnnlab evaluate RUN FILE",
         )
-    dtype = next(predictor.network.parameters()).dtype
-    rows = build_rows(config, dtype, torch.device("cpu"))
-    if rows.table is not None:
-        check_unchanged(RunFolder.open(Path(path)).read_run().get("data", []), rows.table.files, allow_change=allow_change)
+    if isinstance(config.data, Files) and "-" in (config.data.path, config.data.valid_path, config.data.test_path):
+        raise ConfigError(
+            "evaluate must have rows, however: those of this run were piped in",
+            where="RUN",
+            fix="Name a file: dnnlab evaluate RUN FILE, or pipe them in again: dnnlab evaluate RUN -",
+        )
+    if isinstance(config.data, Table):
+        judged = _table_parts(predictor, config.data, path, allow_change=allow_change)
+    else:
+        judged = _other_parts(predictor)
+    return {f"{name}/{figure}": value for name, parts in judged for figure, value in figures_of(predictor, *parts).items()}
+
+
+Judged = Iterator[tuple[str, tuple[Tensor, Tensor]]]  # a part's name, its scores (N, C) and its target
+
+
+def _table_parts(predictor: Predictor, settings: Table, path: str | Path, *, allow_change: bool) -> Judged:
+    """The rows of a table go through the encoder that was saved: one fitted anew would be another, had the files changed."""
+    from dnnlab.build.tables import read_rows, understood
+
+    config = predictor.config
+    gathered, targets, called = read_rows(settings)
+    if not allow_change:
+        check_unchanged(RunFolder.open(Path(path)).read_run().get("data", []), gathered.files)
+    table = understood(settings, gathered, targets, called)
+    frame, place = table.gathered.frame, table.gathered.place
+    for name, index in parts_of(config, table.source).items():
+        if name == "train":
+            continue
+        rows, where = frame[index.numpy()], _moved(place, index)
+        x = predictor.encoded(rows, where)
+        scores = metrics.score_all(predictor.network, x, batch_rows=SCORED)
+        yield name, (scores, x if predictor.answer.task is Task.RECONSTRUCTION else target_of(predictor, rows, where))
+
+
+def _moved(place: Place, index: Tensor) -> Place:
+    return lambda row: place(int(index[row]))
+
+
+def _other_parts(predictor: Predictor) -> Judged:
+    """Rows that are no table are the same whenever they are read."""
+    config = predictor.config
+    rows = build_rows(config, next(predictor.network.parameters()).dtype, torch.device("cpu"))
     rows = rows.for_loss(loss_kind(config, rows.task), config.data.scale)
-    told: dict[str, float] = {}
     for name, part in rows.parts().items():
         if name != "train":
-            scores = metrics.score_all(predictor.network, part.x, batch_rows=SCORED)
-            told |= {f"{name}/{figure}": value for figure, value in figures_of(predictor, scores, part.y).items()}
-    return told
+            yield name, (metrics.score_all(predictor.network, part.x, batch_rows=SCORED), part.y)
 
 
-def check_unchanged(before: Sequence[dict[str, object]], now: Sequence[object], *, allow_change: bool) -> None:
-    """D27: the files of a run must be what they were."""
-    hashes = {str(file.get("path")): str(file.get("sha256")) for file in before}
-    for file in now:
-        path, found = str(getattr(file, "path", "")), str(getattr(file, "sha256", ""))
-        was = hashes.get(path, found)
-        if was != found and not allow_change:
+def check_unchanged(before: Sequence[Mapping[str, object]], files: Sequence[FileFact]) -> None:
+    """D27: the files of a run must be what they were; DataError names one that is another, gone or new, with both hashes."""
+    was = {str(file.get("path")): str(file.get("sha256")) for file in before}
+    now = {file.path: file.sha256 for file in files}
+    for path in dict.fromkeys((*now, *was)):
+        if was.get(path) != now.get(path):
             raise DataError(
-                f"the data must be what the network was trained on, however: the file's SHA-256 is {found[:16]}… and was {was[:16]}…",
-                where=path,
+                f"the data must be what the network was trained on, however: the file's SHA-256 {_hash('is', now.get(path))} "
+                f"and {_hash('was', was.get(path))}",
+                where=printable(path),
                 fix="Bring the old file back, or allow it: --allow-data-change",
             )
+
+
+def _hash(verb: str, sha256: str | None) -> str:
+    return f"{verb} {sha256[:16]}…" if sha256 else f"{verb} none (there {verb} no such file)"

@@ -59,13 +59,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def naming(path: Path, size: int | None = None) -> Iterator[None]:
+def naming(path: Path, size: int | None = None, *, otherwise: str = "Try another hydra.run.dir") -> Iterator[None]:
     """Turn what the system refuses into an error that names the path, the reason and the bytes needed."""
     try:
         yield
     except OSError as error:
         needed = f" ({size} bytes needed)" if size is not None and error.errno == ENOSPC else ""
-        fix = "Free some space" if error.errno == ENOSPC else "Try another hydra.run.dir"
+        fix = "Free some space" if error.errno == ENOSPC else otherwise
         raise ResourceError(f"must be writable, however: {error.strerror or error}{needed}", where=str(path), fix=fix) from error
 
 

@@ -21,8 +21,9 @@ from dnnlab.features import Layout
 from dnnlab.metrics import score_all
 from dnnlab.runfolder import RunFolder
 from dnnlab.seeding import Noise
-from dnnlab.tables.columns import Place, as_words
+from dnnlab.tables.columns import Place, as_words, parts_of
 from dnnlab.tables.convert import encode_words, numbers
+from dnnlab.tables.memory import without
 from dnnlab.tables.schema import Schema, read_schema
 from dnnlab.tasks import Answer, Link, Task
 
@@ -64,6 +65,7 @@ class Predictor:
         strict: a category that the training rows did not have is an error.
         """
         self._check_columns(frame)
+        frame = without(pl.DataFrame([frame[column.name] for column in self.schema.inputs]), ("", *self.schema.na_values))
         specs = [column.spec for column in self.schema.inputs]
         found = torch.from_numpy(numbers(frame, specs, place))
         self._check_missing(found, place)
@@ -118,12 +120,13 @@ class Predictor:
     def _check_columns(self, frame: pl.DataFrame) -> None:
         """D19: every input must be there; others are noted."""
         wanted = [column.name for column in self.schema.inputs]
+        others = [name for name in frame.columns if name not in wanted]
         if lacking := [name for name in wanted if name not in frame.columns]:
             raise DataError(
                 f"the rows must have the columns that the network learned from, however: {', '.join(shown(name) for name in lacking[:10])} "
                 f"{'is' if len(lacking) == 1 else 'are'} missing",
                 where="header",
-                fix=did_you_mean(lacking[0], [name for name in frame.columns if name not in wanted][:20]) if len(frame.columns) else "",
+                fix=did_you_mean(lacking[0], others[:20]) if others else "",
             )
         known = {column.name for column in self.schema.columns}
         self.notes.extra = tuple(name for name in frame.columns if name not in known)
@@ -162,12 +165,19 @@ def load(path: str | Path, trusted: Collection[str] = ()) -> Predictor:
     ArtifactError where the folder is damaged or holds no trained state; UntrustedError for a custom model of another package.
     """
     folder = RunFolder.open(Path(path))
+    if folder.fold(0).is_dir():
+        raise ArtifactError(
+            "a run must have one network to answer, however: a cross-validation has one for each fold",
+            where=str(folder.path),
+            fix=f"Name a fold: {folder.fold(0)}, or train on all rows without data.folds",
+        )
     config = _config(folder)
     document = folder.read_schema()
     schema = read_schema(document)
     tensors, facts = folder.read_checkpoint("encoder")
     encoder = restore_encoder(facts, tensors)
     answer, outputs = _answer(document.get("answer"), folder)
+    _check_together(schema, encoder, answer, outputs, folder)
     layout = Layout(encoder.numbers, encoder.plain, encoder.cardinalities)
     dtype = torch.float64 if config.precision == "float64" else torch.float32
     network = build_network(config, layout, outputs, noise=Noise(config.seed), dtype=dtype, device=torch.device("cpu"), trusted=trusted)
@@ -193,7 +203,8 @@ def _answer(document: Any, folder: RunFolder) -> tuple[Answer, int]:
         if link not in get_args(Link):
             raise ValueError(f"unknown link {link!r}")
         shift, factor = (tuple(float(number) for number in document[name]) for name in ("shift", "factor"))
-        threshold = float(folder.read_run().get("metrics", {}).get("best/threshold", 0.0)) or _asked_threshold(folder)
+        found = folder.read_run().get("metrics", {}).get("best/threshold")
+        threshold = _asked_threshold(folder) if found is None else float(found)
         answer = Answer(Task(document["task"]), link, shift, factor, threshold=threshold, log=document["log"] is True)
         outputs = int(document["outputs"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -201,6 +212,21 @@ def _answer(document: Any, folder: RunFolder) -> tuple[Answer, int]:
             f"the schema must say what scores mean, however: {shown(str(error))}", where=f"{folder.path}/schema.json"
         ) from error
     return answer, outputs
+
+
+def _check_together(schema: Schema, encoder: Encoder, answer: Answer, outputs: int, folder: RunFolder) -> None:
+    """What the schema tells must be what the encoder takes and the network answers."""
+    parts = tuple(part for column in schema.inputs for part in parts_of(column.spec))
+    words = tuple(column.name for column in schema.inputs if column.role == "categorical")
+    scores = {Task.BINARY: 1, Task.MULTICLASS: len(schema.classes), Task.REGRESSION: len(schema.targets)}.get(answer.task, outputs)
+    wrong = [
+        *["the columns are not those of the encoder"] * ((parts, words) != (encoder.features, encoder.category_names)),
+        *[f"{outputs} outputs do not fit the targets"] * (outputs != scores),
+        *["two classes must have two names"] * (answer.task is Task.BINARY and len(schema.classes) != 2),
+        *["the target's scale has another width"] * (bool(answer.shift) and not len(answer.shift) == len(answer.factor) == outputs),
+    ]
+    if wrong:
+        raise ArtifactError(f"the schema of a run must fit its network, however: {wrong[0]}", where=f"{folder.path}/schema.json")
 
 
 def _asked_threshold(folder: RunFolder) -> float:

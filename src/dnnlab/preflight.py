@@ -7,7 +7,7 @@ import torch
 from dnnlab.assembly import Parts
 from dnnlab.backprop import WrittenOut
 from dnnlab.data import Part
-from dnnlab.errors import ConfigError, DataError
+from dnnlab.errors import ConfigError, DataError, DnnlabError
 from dnnlab.records import Finding
 
 LOOKED_AT = 256  # rows that the figures are tried on
@@ -35,9 +35,12 @@ def rehearse(parts: Parts) -> float:
             learner.gradients(x, target, loss)
             part = parts.rows.valid or train
             parts.judge(Part(part.x[:LOOKED_AT], part.y[:LOOKED_AT], part.index[:LOOKED_AT]), parts.figures.epoch)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        _check_scores(parts, part)
+    except DnnlabError:
+        raise
+    except Exception as error:  # a user's own code may raise anything
         custom = [group for group in ("model", "loss", "optimizer") if getattr(parts.config, group).kind == "custom"]
-        if not custom or isinstance(error, torch.OutOfMemoryError):
+        if not custom or isinstance(error, torch.OutOfMemoryError | MemoryError):
             raise
         raise ConfigError(
             f"{' and '.join(custom)} of your own must take a batch {tuple(x.shape)} and its target {tuple(target.shape)}, however: "
@@ -56,6 +59,13 @@ def rehearse(parts: Parts) -> float:
             fix="Scale the target (data.scale_target=standardise) and the inputs (data.scale=standardise)",
         )
     return told
+
+
+def _check_scores(parts: Parts, part: Part) -> None:
+    """A model of the user's own must answer as wide as is asked: what is not would be broadcast, and learn something else."""
+    scores, wanted = parts.learner.scores(part.x[:LOOKED_AT]), (len(part.x[:LOOKED_AT]), parts.rows.outputs)
+    if tuple(scores.shape) != wanted:
+        raise ValueError(f"the scores are {tuple(scores.shape)}, not {wanted}")
 
 
 def memory_needed(parts: Parts) -> dict[str, int]:

@@ -12,20 +12,31 @@ import pytest
 from dnnlab.assembly import assemble
 from dnnlab.config.run import RunConfig
 from dnnlab.door.survey import CONFIGS
+from dnnlab.tables import openml
+from tests import tables
 from tests.compositions import EXPERIMENTS, composed, custom_configs, jobs_of
-from tests.pages import ROOT, idx_files
+from tests.pages import ROOT, preset_files
 
 FILES = [path.relative_to(CONFIGS).with_suffix("") for path in sorted(CONFIGS.glob("*/*.yaml"))]
 OPTIONS = [(path.parent.as_posix(), path.stem) for path in FILES if path.parent.name not in ("local", "hydra")]
 OWN = [(path.parent.name, path.stem) for path in custom_configs(ROOT)]
 TWO_STEPS = ("trainer.epochs=2", "trainer.validate_every=1step", "device=cpu")  # a record at each step
 
+OF_TABLES = ("adult", "california_housing", "bank_marketing", "covertype", "diamonds")
+
 # What has to stand beside an option; whatever is not named here stands beside iris flowers and a small network.
 BESIDE = {
-    ("data", "idx"): ["data.root=idx"],
-    ("data", "mnist"): ["data.root=idx"],
-    ("data", "fashion_mnist"): ["data.root=idx"],
-    ("experiment", "fashion_mnist"): ["data.root=idx"],
+    **{("data", kind): ["data.root=files"] for kind in ("idx", "mnist", "fashion_mnist")},
+    ("data", "csv"): ["data.path=adult.csv", "data.target=income"],
+    ("data", "table"): ["data.path=houses.parquet", "data.test_path=houses_test.parquet", "data.target=price"],
+    ("data", "parquet"): ["data.path=houses.parquet", "data.target=price"],
+    ("data", "arrow"): ["data.path=houses.arrow", "data.target=[size,price]"],
+    ("data", "jsonl"): ["data.path=houses.jsonl", "data.target=district", "data.columns.sold=date"],
+    ("data", "openml"): ["data.name=adult"],
+    ("data", "memory"): ["data.target=income"],
+    ("data", "npz"): ["data.path=arrays.npz"],
+    ("data", "images"): ["data.root=pictures"],
+    **{("experiment", name): ["data.root=files"] for name in ("fashion_mnist", *OF_TABLES)},
     ("model", "custom"): ["data=iris", "model.target=mynets.GatedNet"],
     ("optimizer", "custom"): ["data=iris", "optimizer.target=mynets.SignDescent"],
     ("loss", "custom"): ["data=diabetes", "loss.target=mynets.Quantile"],
@@ -46,8 +57,10 @@ def words_for(group: str, option: str) -> list[str]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with IDX files, where a user's own modules can be imported."""
-    idx_files(tmp_path / "idx")
+    """A folder with small stand-ins for files of data, where a user's own modules can be imported; nothing is fetched from openml.org."""
+    tables.lay_out(tmp_path)
+    preset_files(tmp_path / "files")
+    monkeypatch.setattr(openml, "fetch", tables.fetched)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "custom"))
     yield tmp_path
@@ -56,7 +69,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 def train_two_steps(config: RunConfig) -> None:
     """Build what the settings ask for and train it; both steps must tell a finite loss."""
-    records = list(islice(assemble(config, trusted={"mynets"}, health_due=lambda epoch: True).trainer, 2))
+    frame = tables.adult() if config.data.kind == "memory" else None
+    records = list(islice(assemble(config, trusted={"mynets"}, health_due=lambda epoch: True, frame=frame).trainer, 2))
     assert [record.step for record in records] == [1, 2]
     assert all(abs(record.metrics["train/loss"]) < 1e6 for record in records)
 
@@ -65,6 +79,7 @@ def test_the_lists_are_complete() -> None:
     assert {group for group, _ in OPTIONS} >= {
         "data",
         "model",
+        "embedding",
         "activation",
         "loss",
         "optimizer",

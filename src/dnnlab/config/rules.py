@@ -9,6 +9,7 @@ from dnnlab.config.base import Span
 from dnnlab.config.metrics import MetricKind
 from dnnlab.config.optimizer import FULL_BATCH
 from dnnlab.config.run import RunConfig
+from dnnlab.config.table import Data, Files, Table
 from dnnlab.errors import did_you_mean
 
 
@@ -22,7 +23,7 @@ class Clash(NamedTuple):
 
 def clashes(config: RunConfig) -> list[Clash]:
     """Every contradiction in the settings of a run."""
-    return [clash for rule in (_batches, _losses, _watched, _spans, _ranges, _hardware) for clash in rule(config)]
+    return [clash for rule in (_batches, _losses, _watched, _spans, _ranges, _splits, _hardware) for clash in rule(config)]
 
 
 def _batches(config: RunConfig) -> Iterator[Clash]:
@@ -115,6 +116,40 @@ def _ranges(config: RunConfig) -> Iterator[Clash]:
     if config.lr_range.low >= config.lr_range.high:
         what = f"lr_range.low must lie below lr_range.high={config.lr_range.high:g}, however: {config.lr_range.low:g}"
         yield Clash(what, ("lr_range.low", "lr_range.high"), "Try lr_range.low=1e-6 lr_range.high=10")
+
+
+def _splits(config: RunConfig) -> Iterator[Clash]:
+    data = config.data
+    if not isinstance(data, Data):
+        return
+    if data.fold is not None and data.folds is None:
+        what = f"data.fold must stand with data.folds, the number of folds, however: {data.fold} of none"
+        yield Clash(what, ("data.fold", "data.folds"), "Try data.folds=5, or data.fold=null")
+    elif data.fold is not None and data.folds is not None and data.fold >= data.folds:
+        what = f"data.fold must be less than data.folds={data.folds}, for they are counted from 0, however: {data.fold}"
+        yield Clash(what, ("data.fold", "data.folds"), f"Try data.fold={data.folds - 1}")
+    if isinstance(data, Table):
+        yield from _splits_of_table(data)
+
+
+def _splits_of_table(data: Table) -> Iterator[Clash]:
+    if data.split != "random" and data.split_by is None:
+        what = f"data.split={data.split} must stand with the column that it goes by, however: data.split_by is null"
+        yield Clash(what, ("data.split", "data.split_by"), "Try data.split_by=COLUMN")
+    if data.split == "random" and data.split_by is not None:
+        what = f"data.split_by must stand with data.split=group, time or column, however: {data.split}"
+        yield Clash(what, ("data.split_by", "data.split"), "Try data.split=group, or data.split_by=null")
+    if data.split == "time" and data.folds is not None:
+        what = f"data.folds must be null with data.split=time, whose test are the latest rows, however: {data.folds}"
+        yield Clash(what, ("data.folds", "data.split"), "Try data.folds=null, or data.split=random")
+    if data.folds is not None and data.fold is None and isinstance(data, Files) and "-" in _paths(data):
+        what = "data.path must be a file with data.folds, which read it once each, however: standard input"
+        yield Clash(what, ("data.path", "data.folds"), "Save the rows in a file, or try data.fold=0")
+
+
+def _paths(data: Files) -> list[str]:
+    named = (data.path, data.valid_path, data.test_path)
+    return [path for paths in named if paths is not None for path in ([paths] if isinstance(paths, str) else paths)]
 
 
 def _hardware(config: RunConfig) -> Iterator[Clash]:

@@ -9,6 +9,7 @@ from pydantic import Field
 from dnnlab.config.activation import Activation
 from dnnlab.config.base import Positive, Settings
 from dnnlab.config.data import Dataset
+from dnnlab.config.embedding import Embedding, NoEmbedding
 from dnnlab.config.initialization import Initialization
 from dnnlab.config.logger import Logger
 from dnnlab.config.loss import Loss
@@ -58,6 +59,8 @@ class RunConfig(Settings):
     """Which rows are learned from."""
     model: Model
     """Which network is built."""
+    embedding: Embedding = NoEmbedding(kind="none")
+    """How features enter it: categories by learned tables, numbers as they are or embedded."""
     activation: Activation
     """Function of the hidden layers."""
     initialization: Initialization

@@ -24,6 +24,7 @@ def predicted(
 ) -> None:
     """Write the answers; what later rows had that training rows had not goes to stderr."""
     _check_form(form)
+    from dnnlab.files import printable
     from dnnlab.predict import Order, predict_file, told
     from dnnlab.predictor import load
 
@@ -31,7 +32,7 @@ def predicted(
     for line in told(notes):
         print(f"dnnlab: warning: {line}", file=sys.stderr)
     if output is not None:
-        print(f"{notes.rows:,} rows answered: {output}")
+        print(f"{notes.rows:,} rows answered: {printable(output)}")
 
 
 def evaluated(run: Path, file: str, *, strict: bool, as_json: bool, allow_change: bool, form: str, trusted: frozenset[str]) -> None:

@@ -20,7 +20,8 @@ SHOWS = {
     "--cfg": ("job", "hydra", "all"),
     "--info": ("all", "aliases", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
 }  # what these can show
-FREE = ("data.columns.", "data.relabel.")  # settings whose keys are names from somebody's file
+FREE = ("data.columns.", "data.columns={", "data.relabel.", "data.relabel={")  # settings whose keys are names from somebody's file
+COLUMNS = "data.columns."
 ALONE = (("--run", "-r"), ("--multirun", "-m"), ("--cfg", "-c"), ("--shell-completion", "-sc"), ("--info", "-i"))  # one of them at most
 
 
@@ -90,10 +91,42 @@ def parse(words: Sequence[str]) -> Arguments:
 def _opened(word: str) -> str:
     """Mappings that take any name take new ones without Hydra's plus signs.
 
-    >>> _opened("data.columns.age=numeric"), _opened("optimizer.lr=0.1")
-    ('++data.columns.age=numeric', 'optimizer.lr=0.1')
+    >>> _opened("data.columns.age=numeric"), _opened("data.columns.my age=ignore"), _opened("optimizer.lr=0.1")
+    ('++data.columns.age=numeric', '++data.columns.$6d7920616765=ignore', 'optimizer.lr=0.1')
     """
+    bare = word.lstrip("+")
+    if bare.startswith(COLUMNS) and "=" in bare:
+        name, _, kind = bare.removeprefix(COLUMNS).rpartition("=")  # a name may hold an equals sign, a kind does not
+        return f"++{COLUMNS}{_coded(name)}={kind}"
     return f"++{word}" if word.startswith(FREE) and "=" in word else word
+
+
+def _coded(name: str) -> str:
+    """A column's name as a key that Hydra's grammar takes: letters of other scripts, blanks, dots and quotes are none of its own."""
+    plain = name.isidentifier() and name.isascii() and name.lower() not in ("true", "false", "null", "nan", "inf")
+    return name if plain else "$" + os.fsencode(name).hex()
+
+
+def decoded(key: str) -> str:
+    """The name that a key stands for.
+
+    >>> decoded(_coded("größe")), decoded("age")
+    ('größe', 'age')
+    """
+    try:
+        return os.fsdecode(bytes.fromhex(key[1:])) if key.startswith("$") else key
+    except ValueError:
+        return key
+
+
+def as_typed(word: str) -> str:
+    """A word that `parse` opened, as it was.
+
+    >>> as_typed(_opened("data.columns.my age=ignore")), as_typed("optimizer.lr=0.1")
+    ('data.columns.my age=ignore', 'optimizer.lr=0.1')
+    """
+    key, sign, value = word.partition("=")
+    return f"{COLUMNS}{decoded(key.removeprefix('++' + COLUMNS))}{sign}{value}" if key.startswith(f"++{COLUMNS}") else word
 
 
 def _check(options: dict[str, str]) -> None:

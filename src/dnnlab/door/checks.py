@@ -6,11 +6,11 @@ from dnnlab.config.reader import read
 from dnnlab.config.run import RunConfig
 from dnnlab.config.schema import lookup
 from dnnlab.config.yamlfile import inspect
-from dnnlab.door.arguments import Arguments
+from dnnlab.door.arguments import Arguments, as_typed
 from dnnlab.door.references import resolve
-from dnnlab.door.survey import survey
+from dnnlab.door.survey import survey, sweeping
 from dnnlab.door.translate import translated, unknown_keys
-from dnnlab.errors import DnnlabError
+from dnnlab.errors import ConfigError, DnnlabError, shown
 
 
 def settings_of(arguments: Arguments) -> RunConfig:
@@ -33,7 +33,14 @@ def settings_of(arguments: Arguments) -> RunConfig:
 
 
 def checked(arguments: Arguments) -> None:
-    """Print what would go wrong, on one screen."""
+    """Print what would go wrong, on one screen; of a sweep, in its first job."""
+    swept = sweeping(arguments)
+    if swept and arguments.option("-m", "--multirun") is None:
+        raise ConfigError(
+            f"a run must have one value for each setting, however: {shown(as_typed(swept))}",
+            where="command line",
+            fix="Give one value, write a list as KEY=[A,B], or add -m to look at the first job of a sweep",
+        )
     config = settings_of(arguments)
     from dnnlab import app  # torch comes in here
     from dnnlab.loggers.console import terminal

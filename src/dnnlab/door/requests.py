@@ -12,10 +12,10 @@ from dnnlab.config.reader import kinds_in, read
 from dnnlab.config.request import Request
 from dnnlab.config.schema import lookup
 from dnnlab.config.yamlfile import inspect
-from dnnlab.door.arguments import Arguments
+from dnnlab.door.arguments import Arguments, as_typed
 from dnnlab.door.origins import Origins
 from dnnlab.door.references import resolve
-from dnnlab.door.survey import files_in_use, plain
+from dnnlab.door.survey import files_in_use, name_columns, plain
 
 
 def request_of(config: DictConfig, context: Any, arguments: Arguments, *, folder: Path | None, root: Path) -> Request:
@@ -26,6 +26,7 @@ def request_of(config: DictConfig, context: Any, arguments: Arguments, *, folder
     kinds = kinds_in(plain(config))
     for file in origins.files:
         inspect(file.path, wants=lambda key: fact.words if (fact := lookup(key, kinds)) else "", package=file.package)
+    name_columns(config)
     resolved = resolve(config, origins)
     settings = read(resolved.mapping, origin=origins, references=resolved.shown)
     return Request(
@@ -36,7 +37,7 @@ def request_of(config: DictConfig, context: Any, arguments: Arguments, *, folder
         root=root,
         trusted=arguments.trusted,
         brief=context.mode == RunMode.MULTIRUN,
-        argv=tuple(own),
+        argv=tuple(as_typed(word) for word in own),
     )
 
 

@@ -10,14 +10,14 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException
+from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from dnnlab.config.reader import kinds_in
 from dnnlab.config.schema import Kinds, groups
-from dnnlab.door.arguments import Arguments
+from dnnlab.door.arguments import Arguments, decoded
 from dnnlab.door.choices import CONFIG_NAME, CONFIGS, override_key
 from dnnlab.door.origins import Origins, Used
 
@@ -52,7 +52,22 @@ def survey(arguments: Arguments) -> Survey:
         origins = Origins(files_in_use(config.hydra, [*extra, *overrides]), tuple(overrides))
     with open_dict(config):
         del config["hydra"]
+    name_columns(config)
     return Survey(config, origins, tuple(unknown), kinds_in(plain(config)))
+
+
+def name_columns(config: DictConfig) -> None:
+    """Give the columns that the command line declares the names that were typed; see `arguments.parse`."""
+    data = config.get("data")
+    columns = data.get("columns") if isinstance(data, DictConfig) else None
+    if not isinstance(columns, DictConfig) or columns._is_none() or columns._is_missing():
+        return
+    typed = [key for key in columns if isinstance(key, str) and decoded(key) != key]
+    with read_write(columns), open_dict(columns):
+        for key in typed:
+            node = columns._get_node(key)
+            del columns[key]
+            columns[decoded(key)] = node
 
 
 def files_in_use(context: Any, overrides: Sequence[str]) -> tuple[Used, ...]:
@@ -99,6 +114,15 @@ def _single(overrides: Sequence[str]) -> list[str]:
         elif not parsed.is_sweep_override():
             single.append(str(parsed.input_line))
     return single
+
+
+def sweeping(arguments: Arguments) -> str:
+    """The first override that has several values, or nothing; one that cannot be read is none."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(arguments.overrides))
+    except HydraException:
+        return ""
+    return next((str(override.input_line) for override in parsed if override.is_sweep_override()), "")
 
 
 def _search_path(folder: Path | None) -> list[str]:

@@ -55,7 +55,7 @@ def _columns(columns: Sequence[Column]) -> Table:
     for heading in ("column", "is", "values", "becomes"):
         table.add_column(heading, no_wrap=True)
     table.add_column("missing", justify="right", no_wrap=True)
-    table.add_column("because", overflow="fold")
+    table.add_column("because", overflow="fold", min_width=12)
     for column in columns:
         style = "dim" if not column.is_input else ""
         missing = f"{column.missing:,}" if column.missing else ""

@@ -46,7 +46,9 @@ class Tally:
 def form_of(found: Found, form: str) -> Form:
     """The format of a file, by its suffix where it is `auto`; what cannot be read is answered with what can."""
     if form != "auto" and form not in FORMS:
-        raise ConfigError(f"must be one of auto, {', '.join(FORMS)}, however: {plain(form, 80)}", where="data.form", fix="Try data.form=auto")
+        raise ConfigError(
+            f"must be one of auto, {', '.join(FORMS)}, however: {plain(form, 80)}", where="data.form", fix="Try data.form=auto"
+        )
     suffixes = [suffix.lower() for suffix in PurePath(found.name).suffixes]
     inner = suffixes[:-1] if suffixes and packed(found.name) else suffixes
     named = next((name for name, known in FORMS.items() if inner and inner[-1] in known), None)
