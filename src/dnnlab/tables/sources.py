@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import ctypes
 import hashlib
 import io
+import mmap
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
@@ -26,6 +29,7 @@ FORMS: dict[Form, tuple[str, ...]] = {
     "arrow": (".arrow", ".feather", ".ipc"),
     "jsonl": (".jsonl", ".ndjson"),
 }
+LARGE = 1 << 24  # bytes from which on large pages pay
 CHUNK = 1 << 22  # bytes at a time, where a file is read in pieces
 GROWTH = {"csv": 4.0, "jsonl": 5.0, "parquet": 5.0, "arrow": 3.0}  # bytes that reading takes for a byte of the file, about
 
@@ -85,6 +89,7 @@ def _hashed(file: io.FileIO, size: int, tally: Tally) -> bytes:
     store = io.BytesIO(bytes(size))  # its memory is written to directly, and given away as bytes without a copy
     rest = b""
     with store.getbuffer() as room, ThreadPoolExecutor(1) as hashing:
+        _in_large_pages(room)
         start = 0
         while start < size and (count := file.readinto(room[start : start + CHUNK])):
             hashing.submit(tally.add, room[start : start + count])
@@ -94,6 +99,17 @@ def _hashed(file: io.FileIO, size: int, tally: Tally) -> bytes:
             rest += more
     store.truncate(start)
     return store.getvalue() + rest if rest else store.getvalue()
+
+
+def _in_large_pages(room: memoryview) -> None:
+    """Ask the system for large pages before memory is filled, which then takes a third of the time; a wish, that may not be granted."""
+    page, advice = mmap.PAGESIZE, getattr(mmap, "MADV_HUGEPAGE", None)
+    if advice is None or len(room) < LARGE:  # another system than Linux; a small file
+        return
+    first = ctypes.addressof(ctypes.c_char.from_buffer(room))
+    skipped = -first % page
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(first + skipped), ctypes.c_size_t(len(room) - skipped), advice)
 
 
 def chunks(found: Found, key: str, tally: Tally | None = None) -> Iterator[bytes]:
