@@ -25,6 +25,7 @@ import pytest
 
 from dnnlab import cli, pictures
 from dnnlab.errors import DnnlabError
+from dnnlab.loggers.console import terminal
 from dnnlab.tables import openml
 from tests import tables
 
@@ -234,6 +235,7 @@ def door(words: list[str], piped: bytes = b"") -> Answer:
     assert program in ("train.py", "dnnlab"), f"no command that the tests know: {program}"
     printed, before = io.StringIO(), (sys.argv, sys.stdin)
     sys.argv, sys.stdin = [program, *words], io.TextIOWrapper(io.BytesIO(piped))
+    terminal.cache_clear()  # another process would ask for the width of its own terminal
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             (cli.train if program == "train.py" else cli.main)()
@@ -241,6 +243,7 @@ def door(words: list[str], piped: bytes = b"") -> Answer:
         return int(left.code or 0), printed.getvalue().replace(f"{ROOT}{os.sep}", "")
     finally:
         sys.argv, sys.stdin = before
+        terminal.cache_clear()
     raise AssertionError("the door leaves with an exit code")
 
 

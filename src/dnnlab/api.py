@@ -20,8 +20,8 @@ from dnnlab.config.reader import read
 from dnnlab.config.request import Request
 from dnnlab.door.arguments import Arguments, parse
 from dnnlab.door.references import resolve
-from dnnlab.door.survey import plain, survey, sweeping
-from dnnlab.door.translate import translated, unknown_keys
+from dnnlab.door.survey import plain, sweeping
+from dnnlab.door.translate import surveyed
 from dnnlab.errors import ConfigError, shown
 from dnnlab.predictor import Predictor, load
 from dnnlab.records import Summary
@@ -73,15 +73,7 @@ def train(
     """
     arguments = parse(["data=memory", *overrides, *(word for package in trust for word in ("--trust", package))])
     _check_single(arguments)
-    try:
-        found = survey(arguments)
-    except Exception as error:
-        known = translated(error, arguments)
-        if known is None:
-            raise
-        raise known from error
-    if found.unknown:
-        raise unknown_keys(found)
+    found = surveyed(arguments)
     data = found.config.data
     if data.get("kind") != "memory":
         raise ConfigError(

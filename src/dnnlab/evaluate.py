@@ -65,18 +65,7 @@ def target_of(predictor: Predictor, frame: pl.DataFrame, place: Place) -> Tensor
         y = torch.stack([torch.from_numpy(column.to_numpy().copy()) for column in columns], 1)
         y = y.log1p() if answer.log else y
         return (y - y.new_tensor(answer.shift)) / y.new_tensor(answer.factor) if answer.shift else y
-    written = frame[schema.targets[0]]
-    if written.dtype == pl.String:  # a class that training read as a number, 1.0, is called 1
-        written = (
-            written.to_frame("text")
-            .select(
-                pl.when(pl.col("text").is_in(list(schema.classes)))
-                .then("text")
-                .otherwise(pl.col("text").str.replace(r"^([-+]?\d+)\.0+$", "$1"))
-            )["text"]
-            .alias(written.name)
-        )
-    words = _whole(words_as_meant(written, schema.relabel), place)
+    words = _whole(words_as_meant(frame[schema.targets[0]], schema.relabel), place)
     codes = words.replace_strict(list(schema.classes), list(range(len(schema.classes))), default=None, return_dtype=pl.Int64)
     if codes.null_count():
         row = int(codes.is_null().arg_max() or 0)

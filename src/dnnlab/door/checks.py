@@ -8,24 +8,14 @@ from dnnlab.config.schema import lookup
 from dnnlab.config.yamlfile import inspect
 from dnnlab.door.arguments import Arguments, as_typed
 from dnnlab.door.references import resolve
-from dnnlab.door.survey import survey, sweeping
-from dnnlab.door.translate import translated, unknown_keys
-from dnnlab.errors import ConfigError, DnnlabError, shown
+from dnnlab.door.survey import sweeping
+from dnnlab.door.translate import surveyed
+from dnnlab.errors import ConfigError, shown
 
 
 def settings_of(arguments: Arguments) -> RunConfig:
     """The typed settings that a command line asks for; every fault of theirs is told as `train` would tell it."""
-    try:
-        found = survey(arguments)
-    except DnnlabError:
-        raise
-    except Exception as error:
-        known = translated(error, arguments)
-        if known is None:
-            raise
-        raise known from error
-    if found.unknown:
-        raise unknown_keys(found)
+    found = surveyed(arguments)
     for file in found.origins.files:
         inspect(file.path, wants=lambda key: fact.words if (fact := lookup(key, found.kinds)) else "", package=file.package)
     resolved = resolve(found.config, found.origins)

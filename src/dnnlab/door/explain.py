@@ -13,22 +13,14 @@ from dnnlab.door.arguments import Arguments
 from dnnlab.door.choices import options
 from dnnlab.door.origins import COMMAND_LINE
 from dnnlab.door.references import resolve
-from dnnlab.door.survey import Survey, survey
-from dnnlab.door.translate import translated, unknown_keys
+from dnnlab.door.survey import Survey
+from dnnlab.door.translate import surveyed
 from dnnlab.errors import ConfigError
 
 
 def explain(key: str, arguments: Arguments) -> str:
     """The explanation of one dotted key, or of a group; of everything where the key is empty."""
-    try:
-        found = survey(arguments)
-    except Exception as error:
-        known = translated(error, arguments)
-        if known is None:
-            raise
-        raise known from error
-    if found.unknown:
-        raise unknown_keys(found)
+    found = surveyed(arguments)
     if not key:
         return _table("Everything that a run can be asked; name one to know more.", list(RunConfig.model_fields), found, arguments)
     fact = lookup(key, found.kinds)

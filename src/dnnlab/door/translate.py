@@ -37,6 +37,22 @@ def translated(error: Exception, arguments: Arguments) -> DnnlabError | None:
     return None
 
 
+def surveyed(arguments: Arguments) -> Survey:
+    """The composed settings of a command line; what is wrong with them is raised in our words, unknown keys all at once."""
+    try:
+        found = survey(arguments)
+    except DnnlabError:
+        raise
+    except Exception as error:
+        known = translated(error, arguments)
+        if known is None:
+            raise
+        raise known from error
+    if found.unknown:
+        raise unknown_keys(found)
+    return found
+
+
 def _grammar(error: Exception, arguments: Arguments) -> ConfigError | None:
     """C15: the argument, and a caret under the place where it could not be read on."""
     if not isinstance(error, OverrideParseException):

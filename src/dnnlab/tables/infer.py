@@ -146,7 +146,8 @@ def _dates(series: pl.Series, place: Place) -> Column:
     form = date_form(words) or date_form(words.head(100)) or ""
     dates = as_dates(words, Spec(name, "date", form), place)
     timed = bool(((dates.dt.hour() != 0) | (dates.dt.minute() != 0)).any())
-    return Column(name, "date", "declared", kind, form, timed, missing=dates.null_count())
+    told = f"declared, {form}"  # 03/04/2025 is read in one way of two: which, is to be seen
+    return Column(name, "date", told, kind, form, timed, missing=dates.null_count())
 
 
 def is_identity(series: pl.Series) -> bool:
