@@ -52,7 +52,8 @@ def _out_of_memory(error: Exception) -> bool:
 
 def check(config: RunConfig, trusted: Collection[str] = ()) -> tuple[RenderableType, bool]:
     """Everything that would go wrong in a run, without training: -> one screen for people, and whether nothing is to be warned of."""
-    from dnnlab.loggers.columns import description, finding_line
+    from dnnlab.loggers.columns import description
+    from dnnlab.loggers.console import finding_line
 
     parts = assemble(config, trusted)
     loss = rehearse(parts)

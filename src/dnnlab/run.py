@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -89,7 +89,7 @@ def _health_due(settings: Logging, epoch: int) -> bool:
 
 def _begin(request: Request, parts: Parts, folder: RunFolder) -> None:
     """Keep the settings and what `auto` came to; say the latter."""
-    config, choices = request.config, parts.ingredients.choices()
+    config, choices, known = request.config, parts.ingredients.choices(), findings(parts)
     folder.begin(
         request.written,
         request.document,
@@ -103,9 +103,8 @@ def _begin(request: Request, parts: Parts, folder: RunFolder) -> None:
         log.info("%s: %s", name, choice)
     if config.logger.progress and not request.brief:
         terminal().print(Text(" · ".join(f"{name} {choice}" for name, choice in choices.items()), "dim"))
-        terminal().print(description(parts.rows.table, findings(parts)))
-    for finding in findings(parts):
-        log.log(logging.WARNING if finding.level == "warning" else logging.INFO, "%s - %s", finding.text, finding.remedy)
+        terminal().print(description(parts.rows.table, known))
+    _log(known)
 
 
 def _train(parts: Parts, checkpoints: Checkpoints, loggers: list[Logger]) -> _Course:
@@ -164,7 +163,11 @@ def _threshold(parts: Parts) -> list[Finding]:
 def _note(summary: Summary) -> None:
     """The end, and what a person should know, for the log."""
     log.info("%s after %d epochs, %d steps", summary.status, summary.epochs, summary.steps)
-    for finding in summary.findings:
+    _log(summary.findings)
+
+
+def _log(known: Iterable[Finding]) -> None:
+    for finding in known:
         log.log(logging.WARNING if finding.level == "warning" else logging.INFO, "%s - %s", finding.text, finding.remedy)
 
 

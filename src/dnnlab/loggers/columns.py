@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dnnlab.files import printable
-from dnnlab.loggers.console import number
+from dnnlab.loggers.console import finding_line, number
 from dnnlab.records import Finding
 
 if TYPE_CHECKING:
@@ -32,15 +32,6 @@ def description(table: Description | None, findings: Sequence[Finding]) -> Rende
         lines.append(Text(f"{schema.task}: {schema.reason}{_classes(schema.classes)}", "dim"))
     lines += [finding_line(finding) for finding in findings]
     return Group(*lines)
-
-
-def finding_line(finding: Finding) -> Text:
-    """One finding, and what to do about it."""
-    sign, style = ("!", "yellow") if finding.level == "warning" else ("·", "cyan")
-    line = Text(f"{sign} {printable(finding.text)}", style)
-    if finding.remedy:
-        line.append(f"  → {printable(finding.remedy)}", "bold")
-    return line
 
 
 def _classes(classes: Sequence[str]) -> str:

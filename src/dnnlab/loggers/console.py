@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dnnlab.files import printable
-from dnnlab.records import Summary
+from dnnlab.records import Finding, Summary
 
 PARTS = ("train/", "valid/", "test/")
 
@@ -69,14 +69,18 @@ def result_table(summary: Summary, name: str = "", monitor: str = "") -> Rendera
     others = [f"{printable(metric)} {value:.6g}" for metric, value in summary.metrics.items() if metric not in parts]
     if others:
         lines.append(Text(" · ".join(others)))
-    for finding in summary.findings:
-        sign, style = ("!", "yellow") if finding.level == "warning" else ("·", "cyan")
-        line = Text(f"{sign} {printable(finding.text)}", style)
-        if finding.remedy:
-            line.append(f"  → {printable(finding.remedy)}", "bold")
-        lines.append(line)
+    lines += [finding_line(finding) for finding in summary.findings]
     lines.append(Text(printable(summary.folder), "blue", overflow="ignore", no_wrap=True))  # in one piece, for those who copy it
     return Group(*lines)
+
+
+def finding_line(finding: Finding) -> Text:
+    """One finding, and what to do about it."""
+    sign, style = ("!", "yellow") if finding.level == "warning" else ("·", "cyan")
+    line = Text(f"{sign} {printable(finding.text)}", style)
+    if finding.remedy:
+        line.append(f"  → {printable(finding.remedy)}", "bold")
+    return line
 
 
 def _headline(summary: Summary, name: str) -> Text:

@@ -137,9 +137,8 @@ def unpacked(data: bytes, found: Found, kind: Form) -> bytes:
     """The whole file's bytes, unpacked where its suffix says so; no more than fits into memory."""
     if not packed(found.name):
         return data
-    free = free_memory()
     pieces = (data[start : start + CHUNK] for start in range(0, len(data), CHUNK))
-    return b"".join(unpack(pieces, found.name, None if free is None else int(free / GROWTH[kind])))
+    return b"".join(unpack(pieces, found.name, int(free_memory() / GROWTH[kind])))
 
 
 def decoded(pieces: Iterator[bytes], file: str, dialect: Dialect) -> Iterator[bytes]:
@@ -176,11 +175,11 @@ def _standard_input(kind: Form | None) -> Iterator[bytes]:
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None:
         raise DataError("there must be a standard input, however: it is closed", where=said("-"), fix="Pipe a table in, or name a file")
-    free = free_memory() if kind is not None else None
+    free = free_memory()
     total = 0
     while data := stream.read(CHUNK):
         total += len(data)
-        if kind is not None and free is not None and total * GROWTH[kind] > free:
+        if kind is not None and total * GROWTH[kind] > free:
             raise ResourceError(
                 f"what is piped in must fit into free memory, however: it takes more than {int(total * GROWTH[kind]):,} bytes and "
                 f"{free:,} are free",
