@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +12,9 @@ from torch import Tensor
 
 from dnnlab.assembly import Parts, assemble
 from dnnlab.config.run import RunConfig
+from dnnlab.runfolder import Generation, RunFolder
+from dnnlab.runfolder.manifest import Fingerprint
+from dnnlab.runfolder.sealed import sealed
 
 BASE: dict[str, Any] = {
     "name": "test",
@@ -44,6 +50,37 @@ def parts(changes: dict[str, Any] | None = None) -> Parts:
 def state(made: Parts) -> dict[str, Tensor]:
     """Everything that training changes."""
     return made.learner.state() | made.trainer.state()
+
+
+def newest(folder: str | Path) -> Generation:
+    """The last checkpoint in a run folder."""
+    made = RunFolder.open(Path(folder)).generation()
+    assert made is not None
+    return made
+
+
+def last_state(folder: str | Path) -> dict[str, Tensor]:
+    """All that training changes, as the last checkpoint has it."""
+    return newest(folder).read_state()
+
+
+def reseal(folder: Path) -> None:
+    """Make every hash and seal of a run folder fit what lies there, as whoever means harm can."""
+    for place in sorted((folder / "checkpoints").glob("step-*/checkpoint.json")):
+        document = _opened(place)
+        document["files"] = {name: asdict(Fingerprint.of_file(place.parent, name)) for name in document["files"]}
+        place.write_bytes(sealed(document))
+    (folder / "run.json").write_bytes(sealed(_opened(folder / "run.json")))
+    manifest = _opened(folder / "manifest.json")
+    there = [name for name in manifest["files"] if (folder / name).is_file()]
+    manifest["files"] = {name: [asdict(Fingerprint.of_file(folder, name))] for name in there}
+    (folder / "manifest.json").write_bytes(sealed(manifest))
+
+
+def _opened(path: Path) -> dict[str, Any]:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document.pop("seal", None)
+    return dict(document)
 
 
 def differences(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:

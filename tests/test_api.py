@@ -17,6 +17,7 @@ from polars.testing import assert_frame_equal
 from dnnlab.api import Trained, load, train
 from dnnlab.errors import ConfigError, DataError, DivergedError, DnnlabError, UntrustedError
 from dnnlab.runfolder import RunFolder
+from tests.support import last_state
 
 QUICK = ("trainer.epochs=2", "threads=1", "logger.tensorboard=false", "logger.progress=false", "model.hidden=[4]", "activation=tanh")
 
@@ -48,7 +49,7 @@ IGNORED = {"price": "ignore"}
 
 
 def weights(trained: Trained) -> dict[str, torch.Tensor]:
-    return RunFolder.open(trained.folder).read_checkpoint("last")[0]
+    return last_state(trained.folder)
 
 
 def same(one: Trained, other: Trained) -> bool:

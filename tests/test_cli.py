@@ -15,7 +15,9 @@ import yaml
 from dnnlab import __version__, cli
 from dnnlab.config.request import Request
 from dnnlab.door import compose
+from dnnlab.door.arguments import Arguments
 from dnnlab.errors import DataError, DivergedError
+from dnnlab.records import Summary
 
 ROOT = Path(__file__).parents[1]
 HEADER = "# @package _global_\n"
@@ -71,14 +73,19 @@ class Door:
         return ("--config-dir", "conf", f"experiment={name}")
 
 
+def ended(status: str = "finished", signal: str = "") -> Summary:
+    """How a run ended that nobody ran."""
+    return Summary(status, "folder", {}, 1, 1, 0.1, signal=signal)
+
+
 @pytest.fixture
 def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Door:
     """The door in an empty folder."""
     made = Door(tmp_path, capsys, monkeypatch)
 
-    def note(request: Request) -> str:
+    def note(request: Request, arguments: Arguments) -> Summary:
         made.requests.append(request)
-        return "finished"
+        return ended()
 
     monkeypatch.setattr(compose, "train", note)
     monkeypatch.chdir(tmp_path)
@@ -398,14 +405,17 @@ def test_whatever_else_hydra_says_is_one_line(door: Door, words: tuple[str, ...]
 # Ends of a run
 
 
-@pytest.mark.parametrize(("status", "code"), [("finished", 0), ("diverged", 4), ("interrupted", 130), ("failed", 1)])
-def test_the_exit_code_says_how_a_run_ended(door: Door, monkeypatch: pytest.MonkeyPatch, status: str, code: int) -> None:
-    monkeypatch.setattr(compose, "train", lambda request: status)
+@pytest.mark.parametrize(
+    ("status", "signal", "code"),
+    [("finished", "", 0), ("diverged", "", 4), ("interrupted", "SIGINT", 130), ("interrupted", "SIGTERM", 143), ("failed", "", 1)],
+)
+def test_the_exit_code_says_how_a_run_ended(door: Door, monkeypatch: pytest.MonkeyPatch, status: str, signal: str, code: int) -> None:
+    monkeypatch.setattr(compose, "train", lambda request, arguments: ended(status, signal))
     assert door() == code
 
 
 def test_errors_of_a_run_are_told_in_one_line_by_their_kind(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    def diverge(request: Request) -> str:
+    def diverge(request: Request, arguments: Arguments) -> Summary:
         raise DivergedError("the loss must be finite, however: nan", where="step 7", fix="Try optimizer.lr=1e-4")
 
     monkeypatch.setattr(compose, "train", diverge)
@@ -416,7 +426,7 @@ def test_errors_of_a_run_are_told_in_one_line_by_their_kind(door: Door, monkeypa
 
 
 def test_a_fault_of_our_own_is_the_only_traceback(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(request: Request) -> str:
+    def fail(request: Request, arguments: Arguments) -> Summary:
         raise ValueError("a bug")
 
     monkeypatch.setattr(compose, "train", fail)
@@ -426,7 +436,7 @@ def test_a_fault_of_our_own_is_the_only_traceback(door: Door, monkeypatch: pytes
 
 
 def test_an_interrupt_is_no_traceback(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(request: Request) -> str:
+    def interrupt(request: Request, arguments: Arguments) -> Summary:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(compose, "train", interrupt)
@@ -451,13 +461,13 @@ def test_a_sweep_runs_every_combination_in_numbered_folders(door: Door, monkeypa
 def test_a_job_that_fails_is_told_at_once_recorded_and_the_others_go_on(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[int] = []
 
-    def some_fail(request: Request) -> str:
+    def some_fail(request: Request, arguments: Arguments) -> Summary:
         if request.config.seed == 1:
             raise DataError("rows must be numbers, however: 'x'", where="file.csv:3")
         if request.config.seed == 2:
             raise ZeroDivisionError("a bug")
         ran.append(request.config.seed)
-        return "finished"
+        return ended()
 
     monkeypatch.setattr(compose, "train", some_fail)
     monkeypatch.setattr(cli, "_conclude", lambda sweep: 2)
@@ -473,10 +483,10 @@ def test_a_job_that_fails_is_told_at_once_recorded_and_the_others_go_on(door: Do
 
 
 def test_an_interrupt_ends_a_sweep_and_its_table_is_still_made(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    statuses, concluded = iter(["finished", "interrupted"]), []
-    monkeypatch.setattr(compose, "train", lambda request: next(statuses))
+    ends, concluded = iter([ended(), ended("interrupted", "SIGTERM")]), []
+    monkeypatch.setattr(compose, "train", lambda request, arguments: next(ends))
     monkeypatch.setattr(cli, "_conclude", lambda sweep: concluded.append(sweep) or 1)
-    assert door("-m", "seed=range(5)") == 130
+    assert door("-m", "seed=range(5)") == 143
     assert len(concluded) == 1
 
 

@@ -20,6 +20,7 @@ from dnnlab.errors import ConfigError, DivergedError
 from dnnlab.records import Summary
 from dnnlab.runfolder import RunFolder
 from tests.pages import door
+from tests.support import last_state
 
 QUICK = ("trainer.epochs=2", "threads=1", "logger.tensorboard=false", "model.hidden=[4]", "activation=tanh")
 TABLE = ("data=csv", "data.path=rows.csv", "data.target=label", *QUICK)
@@ -57,7 +58,7 @@ def parts_of(folder: str) -> dict[str, set[int]]:
 
 
 def same_weights(one: str, other: str) -> bool:
-    first, second = (RunFolder.open(Path(folder)).read_checkpoint("last")[0] for folder in (one, other))
+    first, second = (last_state(folder) for folder in (one, other))
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 

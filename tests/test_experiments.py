@@ -22,6 +22,7 @@ from dnnlab.door.survey import CONFIGS
 from dnnlab.records import Epoch, Summary
 from dnnlab.runfolder import RunFolder
 from tests.compositions import EXPERIMENTS, composed, jobs_of, sweep_of
+from tests.support import last_state
 
 THE_LIST = {
     "perceptron", "perceptron_fails_xor", "xor", "digits", "breast_cancer", "diabetes", "fashion_mnist", "autoencoder_digits",
@@ -250,7 +251,7 @@ def test_overfitting_shows_and_each_cure_closes_the_gap(run: Runner) -> None:
 def test_sparsity_leaves_exactly_as_many_weights_as_were_asked_for(scope: str, keep: float, run: Runner) -> None:
     words = ("experiment=sparsity", f"regularization.sparsity.keep={keep}", f"regularization.sparsity.scope={scope}", "trainer.epochs=6")
     summary = run(*words)
-    state, _ = RunFolder.open(Path(summary.folder)).read_checkpoint("last")
+    state = last_state(summary.folder)
     weights = [state[f"model.{layer}.linear.weight"] for layer in ("hidden1", "hidden2", "output")]
     sizes = [tensor.numel() for tensor in weights]
     assert sizes == [64 * 256, 256 * 128, 128 * 10]

@@ -28,7 +28,7 @@ from dnnlab.losses import SquaredError
 from dnnlab.runfolder import RunFolder
 from dnnlab.seeding import Noise, generator
 from tests.samples import closely, exactly
-from tests.support import differences, parts, settings, state
+from tests.support import differences, last_state, parts, settings, state
 
 CPU, DOUBLE = torch.device("cpu"), torch.float64
 NUMERIC: dict[str, dict[str, Any]] = {
@@ -393,7 +393,7 @@ def test_a_run_leaves_its_edges_and_pictures(name: str, data: dict[str, Any], tm
     config = settings({"data": data, "embedding": NUMERIC[name], "logger": {"progress": False}})
     summary = train(Request(config, "name: test\n", config.model_dump(mode="json"), root=tmp_path, folder=None, brief=True))
     folder = RunFolder(Path(summary.folder))
-    tensors, _ = folder.read_checkpoint("last")
+    tensors = last_state(folder.path)
     assert summary.status == "finished"
     assert ("model.features.numbers.edges" in tensors) is name.startswith("piecewise")
     assert (folder.path / "plots" / f"{'decision_regions' if data['kind'] == 'moons' else 'predicted_against_actual'}.png").exists()

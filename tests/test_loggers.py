@@ -117,7 +117,7 @@ def test_every_nth_epoch_and_the_last() -> None:
 
 
 def test_a_record_becomes_a_row_and_pictures_become_files(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, "run")
+    folder = RunFolder.create(tmp_path, "run", {})
     logger = MetricsFile(folder)
     logger.start(Beginning("run", 2, 10))
     logger.epoch(record(1))
@@ -149,7 +149,7 @@ def logged_run(folder: RunFolder, epochs: int = 3, model: nn.Module | None = Non
 
 
 def test_tensorboard_reads_every_value_at_its_step(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, "run")
+    folder = RunFolder.create(tmp_path, "run", {})
     logged_run(folder)
     found = events(folder)
     assert {"train/loss", "valid/loss", "lr", "health/layer1/dead", "test/accuracy"} == set(found.Tags()["scalars"])
@@ -162,7 +162,7 @@ def test_tensorboard_reads_every_value_at_its_step(tmp_path: Path) -> None:
 def test_the_hparams_page_shows_settings_and_final_metrics(tmp_path: Path) -> None:
     from tensorboard.plugins.hparams import metadata
 
-    folder = RunFolder.create(tmp_path, "run")
+    folder = RunFolder.create(tmp_path, "run", {})
     logged_run(folder)
     content = events(folder).summary_metadata
     start = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG].plugin_data.content)
@@ -182,17 +182,19 @@ def test_settings_that_are_missing_or_off_are_no_hparams() -> None:
     assert hparams({"model": None, "optimizer": {}, "trainer": {"ema": None}}) == {}
 
 
-def test_a_second_part_of_a_run_goes_to_a_file_of_its_own_that_sorts_later(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, "run")
-    logged_run(folder)
+def test_a_run_that_goes_on_makes_its_events_anew_from_the_rows_that_count(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "run", {})
     logged_run(folder, epochs=4)
-    names = sorted(path.name for path in folder.tensorboard.iterdir())
-    assert names == ["events.out.tfevents.0000", "events.out.tfevents.0001"]
-    assert max(event.step for event in events(folder).Scalars("train/loss")) == 40
+    again = TensorBoard(folder)
+    again.start(Beginning("run", 3, 10, earlier=(record(1), record(2))))
+    assert sorted(path.name for path in folder.tensorboard.iterdir()) == ["events.out.tfevents.0001"]
+    again.epoch(record(3))
+    again.finish(summary(), {})
+    assert [event.step for event in events(folder).Scalars("train/loss")] == [10, 20, 30]
 
 
 def test_a_value_that_is_not_finite_is_written_as_it_is(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, "run")
+    folder = RunFolder.create(tmp_path, "run", {})
     logger = TensorBoard(folder)
     logger.start(Beginning("run", 1, 10))
     logger.epoch(record(1, **{"valid/loss": float("nan")}))
@@ -205,7 +207,7 @@ def test_a_network_that_cannot_be_drawn_does_not_stop_a_run(tmp_path: Path, capl
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("only on Sundays")
 
-    folder = RunFolder.create(tmp_path, "run")
+    folder = RunFolder.create(tmp_path, "run", {})
     with caplog.at_level("INFO"):
         logged_run(folder, model=Odd())
     assert "only on Sundays" in caplog.text
@@ -214,7 +216,7 @@ def test_a_network_that_cannot_be_drawn_does_not_stop_a_run(tmp_path: Path, capl
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_t8_a_full_disk_is_noticed_where_it_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = RunFolder.create(tmp_path, "run")
+    folder = RunFolder.create(tmp_path, "run", {})
     logger = TensorBoard(folder)
     logger.start(Beginning("run", 1, 10))
     logger._file.close()  # type: ignore[union-attr]

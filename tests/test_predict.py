@@ -22,7 +22,9 @@ from dnnlab.assembly import assemble
 from dnnlab.config.run import RunConfig
 from dnnlab.predictor import load
 from dnnlab.runfolder import RunFolder
+from dnnlab.runfolder.tensorfile import dump
 from tests.pages import door
+from tests.support import last_state, newest, reseal
 
 QUICK = ("trainer.epochs=2", "threads=1", "logger.tensorboard=false", "logger.progress=false", "model.hidden=[6]", "activation=tanh")
 TARGETS = ("label", "sort", "price", "second")
@@ -158,9 +160,9 @@ def test_rows_of_a_file_are_scored_as_the_learner_scores_them(name: str) -> None
     config = RunConfig.model_validate(folder.read_config())
     parts = assemble(config)
     if config.trainer.restore_best:
-        parts.learner.load_weights(folder.read_checkpoint("best")[0])
+        parts.learner.load_weights(newest(run).read_best())
     else:
-        parts.learner.load(folder.read_checkpoint("last")[0], folder.read_checkpoint("last")[1]["learner"])
+        parts.learner.load(last_state(run), newest(run).document["facts"]["learner"])
     predictor = load(run)
     ((frame, _),) = predict.pieces(predictor, "rows.csv")  # all cells are text
     scores = predictor.scores(frame)
@@ -562,15 +564,14 @@ def _flip(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
-@pytest.mark.parametrize("name", ["checkpoints/best.safetensors", "checkpoints/encoder.safetensors"])
+@pytest.mark.parametrize("name", ["best.safetensors", "checkpoint.json", "../encoder.safetensors", "../encoder.json"])
 def test_t17_a_damaged_checkpoint_is_named(copy: Path, name: str) -> None:
-    _flip(copy / name)
+    path = (newest(copy).folder / name).resolve()
+    _flip(path)
     for verb in ("predict", "evaluate"):
-        assert name in refused(verb, str(copy), "rows.csv", code=6)
-    (copy / name).unlink()
-    assert name in refused("predict", str(copy), "rows.csv", code=6)
-    (copy / name).with_suffix(".json").write_text("{", encoding="utf-8")
-    assert name.replace("safetensors", "json") in refused("predict", str(copy), "rows.csv", code=6)
+        assert f"{path.parent.name}/{path.name}" in refused(verb, str(copy), "rows.csv", code=6)
+    path.write_bytes(path.read_bytes()[:-7])
+    assert f"{path.parent.name}/{path.name}" in refused("predict", str(copy), "rows.csv", code=6)
 
 
 @pytest.mark.parametrize("name", ["schema.json", "config.json"])
@@ -588,6 +589,7 @@ def _changed(path: Path, *keys: Any, value: Any) -> None:
         node = node[key]
     node[keys[-1]] = value
     path.write_text(json.dumps(document), encoding="utf-8")
+    reseal(path.parent)
 
 
 @pytest.mark.parametrize(
@@ -619,27 +621,30 @@ def test_t18_weights_of_another_network_are_refused(copy: Path) -> None:
     _changed(copy / "config.json", "model", "hidden", value=[7])
     assert "must have the shape (7, " in refused("predict", str(copy), "rows.csv", code=6)
     _changed(copy / "config.json", "model", "hidden", value=[6, 6])
-    assert "stands on one side only" in refused("predict", str(copy), "rows.csv", code=6)
+    assert "none in the checkpoint" in refused("predict", str(copy), "rows.csv", code=6)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_u09_weights_that_are_not_finite_are_refused(copy: Path, value: float) -> None:
-    folder = RunFolder.open(copy)
-    tensors, facts = folder.read_checkpoint("best")
+    made = newest(copy)
+    tensors = made.read_best()
     name = sorted(tensors)[0]
     tensors[name].view(-1)[0] = value
-    folder.write_checkpoint("best", tensors, facts)
+    (made.folder / "best.safetensors").write_bytes(dump(tensors))
+    reseal(copy)
     assert f"{name} must be finite" in refused("predict", str(copy), "rows.csv", code=6)
-    tensors, facts = folder.read_checkpoint("encoder")
+    tensors, _ = RunFolder.open(copy).read_encoder()
     tensors["fill"][0] = value
-    folder.write_checkpoint("encoder", tensors, facts)
+    (copy / "checkpoints" / "encoder.safetensors").write_bytes(dump(tensors))
+    reseal(copy)
     assert "encoder" in refused("predict", str(copy), "rows.csv", code=6)
 
 
 def test_a_run_without_a_trained_state_says_so(copy: Path, tmp_path: Path) -> None:
-    for which in ("best", "last"):
-        for suffix in ("json", "safetensors"):
-            (copy / "checkpoints" / f"{which}.{suffix}").unlink()
+    for made in RunFolder.open(copy).generations():
+        shutil.rmtree(made.folder)
+    assert "must hold the checkpoint that run.json tells of" in refused("predict", str(copy), "rows.csv", code=6)
+    _changed(copy / "run.json", "checkpoint", value=None)
     assert "must have a trained state" in refused("predict", str(copy), "rows.csv", code=6)
     assert "must be the folder of a run" in refused("predict", str(tmp_path), "rows.csv", code=6)
 

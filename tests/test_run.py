@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from dnnlab.app import train
 from dnnlab.assembly import assemble
@@ -22,7 +21,7 @@ from dnnlab.config.request import Request
 from dnnlab.errors import BusyError, ConfigError, DivergedError, ResourceError
 from dnnlab.records import Summary
 from dnnlab.runfolder import RunFolder
-from tests.support import parts, settings
+from tests.support import last_state, newest, parts, settings
 from tests.test_data import idx_bytes
 
 QUIET = {"logger": {"tensorboard": False, "progress": False}}
@@ -44,8 +43,9 @@ def test_a_run_leaves_a_complete_folder(tmp_path: Path) -> None:
     assert summary.status == "finished"
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names >= {
-        "config.yaml", "config.json", "run.json", "metrics.jsonl", "metrics.csv", "train.log",
-        "checkpoints/best.safetensors", "checkpoints/best.json", "checkpoints/last.safetensors", "checkpoints/last.json",
+        "config.yaml", "config.json", "run.json", "schema.json", "manifest.json", "metrics.jsonl", "metrics.csv", "train.log",
+        "checkpoints/encoder.json", "checkpoints/encoder.safetensors", "checkpoints/step-000000000015/checkpoint.json",
+        "checkpoints/step-000000000015/best.safetensors", "checkpoints/step-000000000015/state.safetensors",
         "tensorboard/events.out.tfevents.0000", "plots/learning_curves.png", "plots/confusion_matrix.png",
     }  # fmt: skip
     told = json.loads((folder / "run.json").read_text())
@@ -59,7 +59,14 @@ def test_a_run_leaves_a_complete_folder(tmp_path: Path) -> None:
 
 def test_rows_of_equal_runs_are_equal_bytes(tmp_path: Path) -> None:
     one, other = (Path(run(tmp_path, {"regularization": {"dropout": 0.2}}).folder) for _ in range(2))
-    for name in ("metrics.jsonl", "metrics.csv", "checkpoints/best.safetensors", "checkpoints/last.safetensors"):
+    last = "checkpoints/step-000000000015"
+    for name in (
+        "metrics.jsonl",
+        "metrics.csv",
+        "checkpoints/encoder.safetensors",
+        f"{last}/best.safetensors",
+        f"{last}/state.safetensors",
+    ):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
@@ -76,7 +83,7 @@ def test_the_best_state_is_the_one_that_is_measured_and_saved(tmp_path: Path) ->
     assert best["epoch"] < 40, "the data should make this run overfit"
     assert told["best/epoch"] == best["epoch"]
     assert told["valid/loss"] == pytest.approx(best["valid/loss"], rel=1e-6)
-    saved = load_file(folder / "checkpoints" / "best.safetensors")
+    saved = newest(folder).read_best()
     fresh = assemble(settings(changes))
     fresh.learner.load_weights(saved)
     assert fresh.rows.valid is not None
@@ -84,8 +91,8 @@ def test_the_best_state_is_the_one_that_is_measured_and_saved(tmp_path: Path) ->
 
 
 def test_last_checkpoint_continues_the_run(tmp_path: Path) -> None:
-    half = RunFolder(Path(run(tmp_path, {"trainer.epochs": 2}).folder))
-    tensors, facts = half.read_checkpoint("last")
+    half = newest(run(tmp_path, {"trainer.epochs": 2}).folder)
+    tensors, facts = half.read_state(), half.document["facts"]
     resumed, whole = parts({"trainer.epochs": 4}), parts({"trainer.epochs": 4})
     resumed.learner.load(tensors, facts["learner"])
     resumed.trainer.load(tensors, facts["trainer"])
@@ -134,16 +141,16 @@ def test_t11_a_loss_that_is_not_finite_stops_before_the_optimizer_moves(tmp_path
     folder = RunFolder(only_run(tmp_path))
     told = folder.read_run()
     assert (told["status"], told["steps"]) == ("diverged", 1)
-    for which in ("last", "best"):
-        tensors, _ = folder.read_checkpoint(which)  # type: ignore[arg-type]
-        assert all(tensor.isfinite().all() for tensor in tensors.values()), which
+    made = newest(folder.path)
+    for tensors in (made.read_state(), made.read_best()):
+        assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
 def test_t11_the_kept_state_is_that_of_the_last_good_step(tmp_path: Path) -> None:
     changes = {"optimizer": {"kind": "sgd", "lr": 1e30}, "data": {"kind": "friedman", "rows": 200}, "activation": {"kind": "relu"}}
     with pytest.raises(DivergedError):
         run(tmp_path, changes)
-    tensors, _ = RunFolder(only_run(tmp_path)).read_checkpoint("last")
+    tensors = last_state(only_run(tmp_path))
     by_hand = assemble(settings(changes))
     x, target = next(by_hand.trainer.batches(by_hand.trainer._order()))
     by_hand.learner.step(x, target, 0, 1e30, torch.zeros(()))
@@ -283,7 +290,7 @@ print(run(Path({str(tmp_path)!r}), {{"trainer.epochs": 1000000, "logger": {{"ten
     assert output.splitlines()[-1] == "interrupted"
     folder = RunFolder(only_run(tmp_path))
     assert folder.read_run()["status"] == "interrupted"
-    assert folder.read_checkpoint("last")[1]["trainer"]["position"]["step"] == folder.read_run()["steps"]
+    assert newest(folder.path).step == folder.read_run()["steps"]
 
 
 @pytest.mark.slow

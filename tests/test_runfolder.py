@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -17,17 +18,18 @@ import pytest
 import torch
 
 from dnnlab import provenance
-from dnnlab.errors import ArtifactError, BusyError, ConfigError, DivergedError, ResourceError
+from dnnlab.errors import ArtifactError, BusyError, ConfigError, DivergedError, ResourceError, UntrustedError
 from dnnlab.files import read_json, to_json, write_atomic
 from dnnlab.records import Finding, Summary
 from dnnlab.runfolder import RunFolder, record_failure
+from dnnlab.runfolder.sealed import sealed, unsealed
 from dnnlab.runlog import logged
 
 INSTANT = datetime(2026, 1, 2, 3, 4, 5, 678)
 
 
 def fresh(root: Path) -> RunFolder:
-    return RunFolder.create(root, "mlp")
+    return RunFolder.create(root, "mlp", {})
 
 
 def files(root: Path) -> set[str]:
@@ -36,27 +38,27 @@ def files(root: Path) -> set[str]:
 
 def test_t25_a_hundred_runs_of_the_same_instant_get_a_hundred_folders(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: RunFolder.create(tmp_path, "mlp", now=INSTANT), range(100)))
+        folders = list(pool.map(lambda _: RunFolder.create(tmp_path, "mlp", {}, now=INSTANT), range(100)))
     assert len({folder.path for folder in folders}) == 100
     assert min(folder.path for folder in folders) == tmp_path / "mlp" / "2026-01-02_03-04-05_000678"
     assert all(folder.read_run()["status"] == "running" for folder in folders)
 
 
 def test_t26_a_folder_that_holds_a_run_is_busy_and_stays_as_it_is(tmp_path: Path) -> None:
-    first = RunFolder.create(tmp_path, "mlp", exact=tmp_path / "here")
+    first = RunFolder.create(tmp_path, "mlp", {}, exact=tmp_path / "here")
     first.append_metrics({"epoch": 1})
+    first.close()
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
-    with pytest.raises(BusyError, match=r"run\.json.*hydra\.run\.dir") as caught:
-        RunFolder.create(tmp_path, "mlp", exact=tmp_path / "here")
+    with pytest.raises(BusyError, match=r"config\.json.*hydra\.run\.dir") as caught:
+        RunFolder.create(tmp_path, "mlp", {}, exact=tmp_path / "here")
     assert caught.value.exit_code == 8
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
-    first.close()
 
 
 def test_of_many_that_want_one_folder_exactly_one_gets_it(tmp_path: Path) -> None:
     def claim(_: int) -> bool:
         try:
-            RunFolder.create(tmp_path, "mlp", exact=tmp_path / "here")
+            RunFolder.create(tmp_path, "mlp", {}, exact=tmp_path / "here")
         except BusyError:
             return False
         return True
@@ -68,7 +70,7 @@ def test_of_many_that_want_one_folder_exactly_one_gets_it(tmp_path: Path) -> Non
 def test_an_existing_folder_without_a_run_is_fine(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "notes.txt").write_text("mine")
-    assert RunFolder.create(tmp_path, "mlp", exact=tmp_path / "here").path == tmp_path / "here"
+    assert RunFolder.create(tmp_path, "mlp", {}, exact=tmp_path / "here").path == tmp_path / "here"
     assert (tmp_path / "here" / "notes.txt").read_text() == "mine"
 
 
@@ -76,13 +78,13 @@ def test_an_existing_folder_without_a_run_is_fine(tmp_path: Path) -> None:
 def test_relics_of_a_run_are_never_added_to(tmp_path: Path, relic: str) -> None:
     (tmp_path / relic).write_text("{}")
     with pytest.raises(BusyError, match=relic):
-        RunFolder.create(tmp_path, "mlp", exact=tmp_path)
+        RunFolder.create(tmp_path, "mlp", {}, exact=tmp_path)
 
 
 @pytest.mark.parametrize("place", ["/", str(Path.home()), "/."])
 def test_c17_the_root_and_the_home_itself_are_refused(place: str) -> None:
     with pytest.raises(ConfigError, match=r"folder of its own"):
-        RunFolder.create(Path("outputs"), "mlp", exact=Path(place))
+        RunFolder.create(Path("outputs"), "mlp", {}, exact=Path(place))
 
 
 def test_c17_a_folder_inside_the_data_is_refused(tmp_path: Path) -> None:
@@ -90,44 +92,44 @@ def test_c17_a_folder_inside_the_data_is_refused(tmp_path: Path) -> None:
     data.mkdir()
     for exact in (data, data / "runs" / "a", data / ".." / "data" / "b"):
         with pytest.raises(ConfigError, match=r"outside the folder of the data"):
-            RunFolder.create(tmp_path, "mlp", exact=exact, forbid=data)
+            RunFolder.create(tmp_path, "mlp", {}, exact=exact, forbid=data)
     with pytest.raises(ConfigError):
-        RunFolder.create(data, "mlp", forbid=data)
+        RunFolder.create(data, "mlp", {}, forbid=data)
     assert list(data.iterdir()) == []
-    RunFolder.create(tmp_path, "mlp", exact=tmp_path / "data2", forbid=data)
+    RunFolder.create(tmp_path, "mlp", {}, exact=tmp_path / "data2", forbid=data)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "a\nb", "a\x00b", "a\\b", "💥" * 100])
 def test_c20_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="name"):
-        RunFolder.create(tmp_path, name)
+        RunFolder.create(tmp_path, name, {})
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["-rf", "größe 2", 'it\'s "quoted"', "💥", "a.b", "=1"])
 def test_c20_unusual_names_make_sound_folders(tmp_path: Path, name: str) -> None:
-    assert RunFolder.create(tmp_path, name).path.parent == tmp_path / name
+    assert RunFolder.create(tmp_path, name, {}).path.parent == tmp_path / name
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="is a file"):
-        RunFolder.create(tmp_path, "mlp", exact=tmp_path / "file")
+        RunFolder.create(tmp_path, "mlp", {}, exact=tmp_path / "file")
     with pytest.raises(ResourceError, match="file"):
-        RunFolder.create(tmp_path, "mlp", exact=tmp_path / "file" / "run")
+        RunFolder.create(tmp_path, "mlp", {}, exact=tmp_path / "file" / "run")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the administrator may write everywhere")
 def test_t10_no_permission_names_the_path(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(ResourceError, match=str(tmp_path)):
-        RunFolder.create(tmp_path, "mlp")
+        RunFolder.create(tmp_path, "mlp", {})
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that refuses folders")
 def test_t10_a_place_that_cannot_be_written_names_the_path() -> None:
     with pytest.raises(ResourceError, match=r"/proc/self/runs") as caught:
-        RunFolder.create(Path("/proc/self/runs"), "mlp")
+        RunFolder.create(Path("/proc/self/runs"), "mlp", {})
     assert caught.value.exit_code == 5
 
 
@@ -162,9 +164,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path, mo
 
 
 def test_run_json_tells_the_whole_story(tmp_path: Path) -> None:
-    folder = fresh(tmp_path)
+    folder = RunFolder.create(tmp_path, "mlp", {"seed": 3, "hidden": (4, 4)}, written="model: mlp\n")
     command = ["train.py", "model=mlp"]
-    folder.begin("model: mlp\n", {"seed": 3, "hidden": (4, 4)}, seed=3, device="cpu", threads=1, command=command)
+    folder.begin(seed=3, device="cpu", threads=1, command=command)
     folder.append_metrics({"epoch": 1, "step": 9, "train/loss": 0.5})
     finding = Finding("warning", "layer1 is dead", "activation=leaky_relu")
     folder.finish(Summary("finished", str(folder.path), {"test/accuracy": 0.97}, epochs=1, steps=9, seconds=1.5, findings=(finding,)))
@@ -177,7 +179,7 @@ def test_run_json_tells_the_whole_story(tmp_path: Path) -> None:
     assert datetime.fromisoformat(run["started"]) <= datetime.fromisoformat(run["ended"])
     assert folder.read_config() == {"seed": 3, "hidden": [4, 4]}
     assert folder.config_yaml.read_text() == "model: mlp\n"
-    assert files(folder.path) == {"run.json", "config.yaml", "config.json", "metrics.jsonl", "metrics.csv"}
+    assert files(folder.path) == {"run.json", "config.yaml", "config.json", "manifest.json", "lock", "metrics.jsonl", "metrics.csv"}
 
 
 def test_a_run_that_diverged_keeps_the_reason(tmp_path: Path) -> None:
@@ -230,32 +232,64 @@ def tensors(value: float) -> dict[str, torch.Tensor]:
     return {"weight": flat[:6].view(2, 3), "transposed": flat[:6].view(2, 3).T, "bias": flat[6:], "step": torch.tensor(7)}
 
 
+DOCUMENT = {"epoch": 1, "settings": {"seed": 0}, "schema": {"columns": [], "classes": []}, "environment": {}, "facts": {}}
+
+
+def keep(folder: RunFolder, step: int, value: float, best: float | None = None) -> None:
+    """Write a generation whose tensors tell the value."""
+    folder.write_checkpoint(step, tensors(value), None if best is None else tensors(best), {**DOCUMENT, "facts": {"value": value}})
+
+
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
-    assert not folder.has_checkpoint("best")
-    folder.write_checkpoint("best", tensors(0.1), {"epoch": 3, "loss": float("inf")})
-    read, facts = RunFolder.open(folder.path).read_checkpoint("best")
-    assert folder.has_checkpoint("best")
-    assert facts == {"epoch": 3, "loss": "inf"}
+    assert folder.generation() is None
+    folder.write_checkpoint(3, tensors(0.1), tensors(0.2), {**DOCUMENT, "facts": {"loss": float("inf")}})
+    made = RunFolder.open(folder.path).generation()
+    assert made is not None
+    assert (made.step, made.document["facts"], made.has_best) == (3, {"loss": "inf"}, True)
+    read = made.read_state()
     assert read.keys() == tensors(0.1).keys()
     assert all(torch.equal(read[name], tensor) and read[name].dtype == tensor.dtype for name, tensor in tensors(0.1).items())
-    assert files(folder.path / "checkpoints") == {"best.safetensors", "best.json"}
+    assert made.read_best()["bias"][0] == tensors(0.2)["bias"][0]
+    assert files(folder.path / "checkpoints" / made.name) == {"best.safetensors", "checkpoint.json", "state.safetensors"}
 
 
-def test_best_and_last_are_two_checkpoints(tmp_path: Path) -> None:
+def test_the_two_newest_checkpoints_are_kept_and_ordered_by_step(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
-    folder.write_checkpoint("best", tensors(1.0), {})
-    folder.write_checkpoint("last", tensors(2.0), {})
-    assert folder.read_checkpoint("best")[0]["bias"][0] == 1
-    assert folder.read_checkpoint("last")[0]["bias"][0] == 2
+    for step in (2, 9, 10, 100):
+        keep(folder, step, float(step))
+    assert [made.step for made in folder.generations()] == [100, 10]
+    assert [made.read_state()["bias"][0] for made in folder.generations()] == [100, 10]
 
 
-@pytest.mark.parametrize("calls", range(12))
+def test_a_checkpoint_tells_the_rows_that_it_saw(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    folder.append_metrics({"epoch": 1})
+    keep(folder, 1, 1.0)
+    folder.append_metrics({"epoch": 2})
+    made = folder.generation()
+    assert made is not None
+    folder.close()
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "tra')  # torn: its process was killed
+    again = RunFolder.open(folder.path)
+    again.go_on(made.document["metrics"], {})
+    assert (folder.path / "metrics.jsonl").read_text() == '{"epoch": 1}\n'
+    again.append_metrics({"epoch": 2})
+    again.close()
+    assert again.read_metrics() == [{"epoch": 1}, {"epoch": 2}]
+    (folder.path / "metrics.jsonl").write_text('{"epoch": 7}\n')
+    with pytest.raises(ArtifactError, match=r"metrics\.jsonl"):
+        RunFolder.open(folder.path).go_on(made.document["metrics"], {})
+
+
+@pytest.mark.parametrize("calls", range(40))
 def test_t1_a_process_killed_at_any_instant_leaves_the_old_checkpoint_or_the_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int
 ) -> None:
     folder = fresh(tmp_path)
-    folder.write_checkpoint("last", tensors(1.0), {"step": 1})
+    keep(folder, 1, 1.0, best=1.0)
+    keep(folder, 2, 2.0, best=2.0)
     left = [calls]
 
     class Killed(BaseException):
@@ -270,48 +304,166 @@ def test_t1_a_process_killed_at_any_instant_leaves_the_old_checkpoint_or_the_new
 
         return call
 
-    monkeypatch.setattr(os, "fsync", counted(os.fsync))
-    monkeypatch.setattr(Path, "replace", counted(Path.replace))
-    monkeypatch.setattr(Path, "open", counted(Path.open))
+    for place, name in ((os, "fsync"), (Path, "replace"), (Path, "open"), (Path, "mkdir"), (Path, "unlink"), (os, "rmdir")):
+        monkeypatch.setattr(place, name, counted(getattr(place, name)))
     finished = True
     try:
-        folder.write_checkpoint("last", tensors(2.0), {"step": 2})
+        keep(folder, 3, 3.0, best=3.0)
     except Killed:
         finished = False
     monkeypatch.undo()
-    read, facts = folder.read_checkpoint("last")
-    assert facts["step"] == read["bias"][0]
-    assert not finished or facts["step"] == 2
-    folder.write_checkpoint("last", tensors(3.0), {"step": 3})  # what was left over is no obstacle
-    assert folder.read_checkpoint("last")[1] == {"step": 3}
+    folder.close()
+    again = RunFolder.open(folder.path)
+    made = again.generation()
+    assert made is not None
+    assert made.step == made.document["facts"]["value"] == made.read_state()["bias"][0] == made.read_best()["bias"][0]
+    assert made.step == 3 if finished else made.step in (2, 3)
+    assert len(again.generations()) >= 2  # T34: one more is always there
+    again.go_on(made.document["metrics"], {})
+    assert not [path for path in folder.path.rglob("*") if path.name.endswith(".tmp")]
+    assert {path.name for path in (folder.path / "checkpoints").iterdir()} == {made.name for made in again.generations()}
+    keep(again, 4, 4.0)  # what was left over is no obstacle
+    assert next(made.step for made in again.generations()) == 4
 
 
-def test_t17_damaged_swapped_and_missing_tensors_are_told(tmp_path: Path) -> None:
+def test_t17_t32_damaged_swapped_and_missing_files_are_told_and_passed_over_when_asked(tmp_path: Path) -> None:
     folder = fresh(tmp_path)
-    folder.write_checkpoint("best", tensors(1.0), {})
-    folder.write_checkpoint("last", tensors(2.0), {})
-    best = folder.path / "checkpoints" / "best.safetensors"
-    sound = best.read_bytes()
+    keep(folder, 1, 1.0, best=1.0)
+    keep(folder, 2, 2.0, best=2.0)
+    newest, older = (folder.path / "checkpoints" / made.name for made in folder.generations())
+    state = newest / "state.safetensors"
+    sound = state.read_bytes()
     damaged = bytearray(sound)
     damaged[-1] ^= 1
-    for content in (bytes(damaged), sound[:-5], b"", (folder.path / "checkpoints" / "last.safetensors").read_bytes()):
-        best.write_bytes(content)
-        with pytest.raises(ArtifactError, match=r"best\.safetensors") as caught:
-            folder.read_checkpoint("best")
+    for content in (bytes(damaged), sound[:-5], b"", (older / "state.safetensors").read_bytes(), None):
+        state.unlink() if content is None else state.write_bytes(content)
+        made = folder.generation()
+        assert made is not None
+        with pytest.raises(ArtifactError, match=r"state\.safetensors") as caught:
+            made.read_state()
         assert caught.value.exit_code == 6
-    best.unlink()
-    with pytest.raises(ArtifactError, match="no file"):
-        folder.read_checkpoint("best")
-    best.with_suffix(".json").write_text("{")
-    with pytest.raises(ArtifactError, match=r"best\.json"):
-        folder.read_checkpoint("best")
+        passed = folder.generation(fallback=True)
+        assert passed is not None
+        assert (passed.step, "state.safetensors" in passed.instead_of) == (1, True)
+    (older / "checkpoint.json").write_text("{")
+    with pytest.raises(ArtifactError, match="all 2 are damaged"):
+        folder.generation(fallback=True)
+
+
+def test_t32_checkpoints_that_are_gone_are_not_taken_for_a_run_without_any(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    keep(folder, 1, 1.0)
+    shutil.rmtree(folder.path / "checkpoints")
+    with pytest.raises(ArtifactError, match="checkpoint"):
+        RunFolder.open(folder.path).generation()
+
+
+def test_t08_a_full_disk_leaves_the_checkpoint_before_and_takes_the_torn_one_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fresh(tmp_path)
+    keep(folder, 1, 1.0)
+    left = [3]
+
+    def full(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResourceError, match=r"bytes needed") as caught:
+        keep(folder, 2, 2.0)
+    monkeypatch.undo()
+    assert caught.value.exit_code == 5
+    assert [made.step for made in folder.generations()] == [1]
+    assert len(list((folder.path / "checkpoints").iterdir())) == 1
+
+
+def test_t10_rows_whose_file_was_taken_away_are_not_reported_as_kept(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    folder.append_metrics({"epoch": 1})
+    (folder.path / "metrics.jsonl").unlink()
+    with pytest.raises(ResourceError, match=r"metrics\.jsonl"):
+        keep(folder, 1, 1.0)
+    folder.close()
+
+
+def test_every_byte_of_a_sealed_file_counts(tmp_path: Path) -> None:
+    content = sealed({"step": 3, "name": "größe", "loss": float("nan")})
+    assert unsealed(content, "a.json") == {"step": 3, "name": "größe", "loss": "nan"}
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 4
+        with pytest.raises(ArtifactError):
+            unsealed(bytes(changed), "a.json")
+        with pytest.raises(ArtifactError):
+            unsealed(content[:place], "a.json")
+
+
+def test_the_manifest_notices_a_file_that_is_another(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "mlp", {"seed": 1})
+    other = RunFolder.create(tmp_path, "mlp", {"seed": 2})
+    (folder.path / "config.json").write_bytes((other.path / "config.json").read_bytes())
+    with pytest.raises(ArtifactError, match=r"hash.*config\.json"):
+        RunFolder.open(folder.path).read_config()
+
+
+def test_settings_are_exchanged_without_an_instant_in_which_they_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder.create(tmp_path, "mlp", {"seed": 1}, written="seed: 1")
+    seen: list[object] = []
+    replace = Path.replace
+
+    def replacing(self: Path, target: Path) -> Path:
+        done = replace(self, target)
+        seen.append(RunFolder.open(folder.path).read_config()["seed"])
+        return done
+
+    monkeypatch.setattr(Path, "replace", replacing)
+    folder.change_settings({"seed": 2}, "seed: 2")
+    assert (seen[0], seen[-1]) == (1, 2)
+    assert len(RunFolder.open(folder.path).read_manifest().files["config.json"]) == 1
+
+
+def test_t20_a_folder_of_a_later_format_names_the_version_that_wrote_it(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    (folder.path / "manifest.json").write_bytes(sealed({"format": 2, "dnnlab": "9.0", "complete": True, "files": {}}))
+    with pytest.raises(ArtifactError, match=r"format 1.*however: 2.*'9\.0'"):
+        RunFolder.open(folder.path).read_config()
+
+
+def test_t24_a_folder_in_which_another_process_trains_is_busy_and_free_once_it_is_dead(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    code = (
+        "import sys, pathlib; from dnnlab.runfolder import RunFolder; "
+        f"RunFolder.create(pathlib.Path('.'), 'mlp', {{}}, exact=pathlib.Path({str(folder)!r})); print('ready', flush=True); "
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        with pytest.raises(BusyError, match=f"process {child.pid} on ") as caught:
+            RunFolder.open(folder).take()
+        assert caught.value.exit_code == 8
+        child.kill()
+    again = RunFolder.open(folder)
+    again.take()
+    again.close()
+    assert (folder / "lock").read_text() == ""
+
+
+def test_u06_a_link_in_the_folder_keeps_a_run_from_going_on(tmp_path: Path) -> None:
+    folder = fresh(tmp_path)
+    folder.close()
+    (tmp_path / "victim").write_text("mine")
+    (folder.path / "train.log").symlink_to(tmp_path / "victim")
+    with pytest.raises(UntrustedError, match=r"train\.log"):
+        RunFolder.open(folder.path).go_on(None, {})
+    assert (tmp_path / "victim").read_text() == "mine"
 
 
 def test_a_folder_without_a_run_cannot_be_opened(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"run\.json"):
+    with pytest.raises(ArtifactError, match=r"config\.json"):
         RunFolder.open(tmp_path)
     (tmp_path / "run.json").write_text("[]")
-    with pytest.raises(ArtifactError, match=r"JSON object"):
+    with pytest.raises(ArtifactError, match=r"seal"):
         RunFolder.open(tmp_path).read_run()
 
 
@@ -324,8 +476,9 @@ def test_a_job_that_failed_before_it_began_leaves_word(tmp_path: Path) -> None:
 
 
 def test_a_job_that_failed_after_it_began_keeps_its_facts(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, "mlp", exact=tmp_path / "0")
-    folder.begin("", {"seed": 1}, seed=1, device="cpu", threads=1, command=[])
+    folder = RunFolder.create(tmp_path, "mlp", {"seed": 1}, exact=tmp_path / "0")
+    folder.begin(seed=1, device="cpu", threads=1, command=[])
+    folder.fail(None)
     record_failure(folder.path, None, ["seed=1"], ResourceError("out of memory"))
     run = folder.read_run()
     assert (run["status"], run["seed"], run["error"]["what"]) == ("failed", 1, "out of memory")
@@ -333,7 +486,7 @@ def test_a_job_that_failed_after_it_began_keeps_its_facts(tmp_path: Path) -> Non
 
 
 def test_a_job_that_diverged_is_not_told_as_another_failure(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, "mlp", exact=tmp_path / "0")
+    folder = RunFolder.create(tmp_path, "mlp", {}, exact=tmp_path / "0")
     error = DivergedError("training must stay finite, however: the loss is not")
     folder.finish(Summary("diverged", str(folder.path), {}, 1, 2, 0.5), error)
     record_failure(folder.path, None, ["seed=1"], error)

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from dnnlab import provenance
 from dnnlab.errors import ConfigError, DivergedError
-from dnnlab.files import to_json
 from dnnlab.records import Summary
 from dnnlab.runfolder import RunFolder, record_failure
 from dnnlab.sweeptable import best, conclude, differing, headline, read_jobs
@@ -34,8 +33,8 @@ def job(
     sweep: Path, number: int, metrics: dict[str, float], status: str = "finished", command: Sequence[str] = (), **settings: Any
 ) -> None:
     config = {"name": f"run{number}", "config_version": 1, "model": MLP, "optimizer": {"kind": "adam", "lr": 0.001}, "seed": 0} | settings
-    folder = RunFolder.create(sweep, "run", exact=sweep / str(number))
-    folder.begin("", config, seed=0, device="cpu", threads=1, command=command)
+    folder = RunFolder.create(sweep, "run", config, exact=sweep / str(number))
+    folder.begin(seed=0, device="cpu", threads=1, command=command)
     error = DivergedError("training must stay finite, however: nan", fix="Try optimizer.lr=0.01") if status == "diverged" else None
     folder.finish(Summary(status, str(folder.path), metrics, epochs=3, steps=30, seconds=1.5), error)
 
@@ -127,7 +126,7 @@ def test_failed_jobs_are_counted_and_give_their_reason(tmp_path: Path) -> None:
         ConfigError("must be [b]1[/b]\x1b[31m, however: 0", where="trainer.epochs", fix="Try 10"),
     )
     (tmp_path / "3").mkdir()  # it never began
-    RunFolder.create(tmp_path, "run", exact=tmp_path / "4")  # its process was killed
+    RunFolder.create(tmp_path, "run", {}, exact=tmp_path / "4")  # its process was killed
     job(tmp_path, 5, {}, status="interrupted")
     failed, lines = printed(tmp_path)
     assert failed == 5
@@ -187,9 +186,7 @@ def test_a_sweep_without_jobs_is_no_error(tmp_path: Path) -> None:
 
 def test_hundreds_of_jobs(tmp_path: Path) -> None:
     for number in range(300):
-        (tmp_path / str(number)).mkdir()
-        (tmp_path / str(number) / "config.json").write_text(to_json({"seed": number}))
-        (tmp_path / str(number) / "run.json").write_text(to_json({"status": "finished", "metrics": {"test/accuracy": number / 300}}))
+        job(tmp_path, number, {"test/accuracy": number / 300}, seed=number)
     failed, lines = printed(tmp_path)
     assert (failed, len(lines)) == (0, 302)
 

@@ -1,9 +1,10 @@
 """The door for Python: train on a table that Python holds, and answer with what was trained.
 
-from dnnlab.api import load, train
+from dnnlab.api import load, resume, train
 
 trained = train(frame, "model=mlp", "trainer.epochs=20", target="income")
 answers = trained.predict(new_frame, proba=True)
+longer = resume(trained.folder, "trainer.epochs=40", table=frame)
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ from dnnlab.config.reader import read
 from dnnlab.config.request import Request
 from dnnlab.door.arguments import Arguments, parse
 from dnnlab.door.references import resolve
+from dnnlab.door.resuming import changes_in
 from dnnlab.door.survey import plain, sweeping
 from dnnlab.door.translate import surveyed
 from dnnlab.errors import ConfigError, shown
 from dnnlab.predictor import Predictor, load
 from dnnlab.records import Summary
+from dnnlab.runfolder import RunFolder
 from dnnlab.tables.memory import as_frame
 
-__all__ = ["Trained", "load", "train"]
+__all__ = ["Trained", "load", "resume", "train"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,37 @@ def train(
         ),
         arguments.trusted,
     )
+
+
+def resume(
+    folder: str | Path,
+    *overrides: str,
+    table: Any = None,
+    override: bool = False,
+    require_exact: bool = False,
+    fallback: bool = False,
+    allow_data_change: bool = False,
+    trust: Collection[str] = (),
+) -> Trained:
+    """Go on with a run that was stopped, as `dnnlab resume` does; table: the rows, where the run was trained on a table in memory."""
+    arguments = parse([*overrides, *(word for package in trust for word in ("--trust", package))])
+    _check_single(arguments)
+    changes = changes_in(RunFolder.open(Path(folder)).read_config(), arguments) if overrides else {}
+    from dnnlab import app
+    from dnnlab.resume import Order
+
+    order = Order(
+        Path(folder),
+        changes,
+        tuple(overrides),
+        override=override,
+        require_exact=require_exact,
+        fallback=fallback,
+        allow_data_change=allow_data_change,
+        trusted=arguments.trusted,
+        frame=None if table is None else as_frame(table),
+    )
+    return Trained(app.resume(order), arguments.trusted)
 
 
 def _check_single(arguments: Arguments) -> None:

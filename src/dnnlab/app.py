@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -16,16 +17,31 @@ from dnnlab.errors import ResourceError
 from dnnlab.find_rate import find_rate
 from dnnlab.preflight import findings, memory_needed, rehearse
 from dnnlab.records import Finding, Summary
+from dnnlab.resume import Order
+from dnnlab.resume import resume as go_on
 from dnnlab.run import run
 
 
 def train(request: Request) -> Summary:
-    """Train as the request says, once or for every fold, or only search a learning rate; where memory runs out, the batch is named."""
-    gc.freeze()  # torch's million objects stay: the collector need not walk them again and again
-    try:
+    """Train as the request says, once or for every fold, or only search a learning rate."""
+    with _naming_the_batch(request.config):
         if request.config.lr_find:
             return find_rate(request)
         return cross_validate(request) if is_asked(request.config.data) else run(request)
+
+
+def resume(order: Order) -> Summary:
+    """Go on with a run that was stopped, or make a child of it."""
+    with _naming_the_batch(None):
+        return go_on(order)
+
+
+@contextmanager
+def _naming_the_batch(config: RunConfig | None) -> Iterator[None]:
+    """Where memory runs out within, the batch and the model are named."""
+    gc.freeze()  # torch's million objects stay: the collector need not walk them again and again
+    try:
+        yield
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
@@ -35,7 +51,7 @@ def train(request: Request) -> Summary:
         raise ResourceError(
             f"memory must suffice, however: {str(error).splitlines()[0] if str(error) else 'it ran out'}"
             + (f" (peak on the device: {peak / 2**20:,.0f} MiB)" if peak else ""),
-            where=f"trainer.batch_size={request.config.trainer.batch_size}, model={request.config.model.kind}",
+            where=f"trainer.batch_size={config.trainer.batch_size}, model={config.model.kind}" if config else "trainer.batch_size, model",
             fix="Try a smaller trainer.batch_size or a narrower model",
         ) from error
 

@@ -1,51 +1,119 @@
-"""The best state and the last one: kept in memory as training goes, written to the run folder on a budget of time and at the end."""
+"""The checkpoints of a run: when one is due, and what belongs to it. The best state is kept in memory, and written with each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil, inf
 from time import monotonic
-from typing import Any
+from typing import Any, final
+from zlib import crc32
 
 from torch import Tensor
 
-from dnnlab.learner import Solo
-from dnnlab.runfolder import RunFolder
-from dnnlab.trainer import Trainer
+from dnnlab.assembly import Parts
+from dnnlab.build.rows import Rows
+from dnnlab.exactness import environment
+from dnnlab.runfolder import Generation, RunFolder
+from dnnlab.tally import Tally
 
-SECONDS = 30.0  # between two writings while training goes on
+SHARE = 50  # a checkpoint that is due by time comes after fifty times of what the last one cost: 2 % of the time at most
 
 
+@final
 class Checkpoints:
     """What a run keeps of its states."""
 
-    def __init__(self, folder: RunFolder, learner: Solo, trainer: Trainer) -> None:
+    def __init__(self, folder: RunFolder, parts: Parts, settings: Mapping[str, Any], *, seconds: float = 0.0) -> None:
+        """settings: the complete ones, as JSON; seconds: that earlier processes trained."""
         self.folder = folder
-        self.learner = learner
-        self.trainer = trainer
+        self.learner = parts.learner
+        self.trainer = parts.trainer
         self.best: dict[str, Tensor] | None = None
         self._about_best: dict[str, Any] = {}
-        self._written = monotonic()
+        self._every = parts.config.trainer.checkpoint_every
+        self._parts = parts
+        self._settings = settings
+        self._environment = environment(parts.ingredients.threads, str(parts.ingredients.device))
+        self._digest: int | None = None
+        self._began = monotonic() - seconds
+        self._written: int | None = None  # the step of the newest generation
+        self._due = (inf, 0)
+        self._ask(0.0)
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has been going, with what earlier processes took."""
+        return monotonic() - self._began
 
     def keep_best(self, about: Mapping[str, Any]) -> None:
         """The weights are the best so far; `about` says by which figure."""
         self.best = self.learner.weights()
         self._about_best = {**about, "step": self.trainer.position.step}
 
-    def write_if_due(self) -> None:
-        """Write, where the last writing is long enough ago."""
-        if monotonic() - self._written >= SECONDS:
-            self.write()
+    def take_over(self, generation: Generation, best: dict[str, Tensor] | None) -> None:
+        """Go on from a generation, which need not be written again."""
+        self.best, self._about_best = best, generation.document["facts"]["best"]
+        self._written = generation.step
+        self._ask(0.0)
 
-    def write(self) -> None:
-        """Write both states; `last` is all that is needed to continue."""
-        if self.best is not None:
-            self.folder.write_checkpoint("best", self.best, self._about_best)
-        facts = {"learner": self.learner.facts(), "trainer": self.trainer.facts()}
-        self.folder.write_checkpoint("last", self.learner.state() | self.trainer.state(), facts)
-        self._written = monotonic()
+    def write_if_due(self, tally: Tally) -> None:
+        """Write, where the last writing is long enough ago; the trainer is asked to pause when the next one is due."""
+        moment, step = self._due
+        if monotonic() >= moment or (step and self.trainer.position.step >= step):
+            self.write(tally)
+
+    def write(self, tally: Tally) -> None:
+        """Write all that is needed to continue, and the best state; nothing, where this step is written already."""
+        began, position = monotonic(), self.trainer.position
+        if position.step != self._written:
+            source = self._parts.rows.source
+            facts = {
+                "learner": self.learner.facts(),
+                "trainer": self.trainer.facts(),
+                "tally": tally.facts(),
+                "best": self._about_best,
+                "seconds": self.seconds,
+                "rows": self._rows_digest(),
+                "threads": {"run": self._parts.ingredients.threads, "machine": self._parts.ingredients.machine_threads},
+            }
+            document = {
+                "epoch": position.epoch,
+                "settings": self._settings,
+                "schema": {"columns": [*source.encoder.features, *source.encoder.category_names], "classes": list(source.classes)},
+                "environment": self._environment,
+                "facts": facts,
+            }
+            self.folder.write_checkpoint(position.step, self.learner.state() | self.trainer.state(), self.best, document)
+            self._written = position.step
+        self._ask(monotonic() - began)
 
     def restore_best(self) -> bool:
         """Bring the best weights back: -> whether there were any."""
         if self.best is not None:
             self.learner.load_weights(self.best)
         return self.best is not None
+
+    def _ask(self, cost: float) -> None:
+        """Have the trainer pause when the next checkpoint is due. cost: seconds that the last one took."""
+        every, step = self._every, self.trainer.position.step
+        if every.unit == "seconds":
+            self._due = (monotonic() + max(every.amount, SHARE * cost), 0)
+            self.trainer.pause_at(self._due[0])
+            return
+        stride = max(1, ceil(every.amount * (self.trainer.batches.count if every.unit == "epochs" else 1)))
+        self._due = (inf, (step // stride + 1) * stride)
+        self.trainer.pause_at(step=self._due[1])
+
+    def _rows_digest(self) -> int:
+        if self._digest is None:
+            self._digest = rows_digest(self._parts.rows)
+        return self._digest
+
+
+def rows_digest(rows: Rows) -> int:
+    """A checksum of the rows that a run learns from and is judged by, to notice that they are others when it continues."""
+    found = 0
+    for part in (rows.train, rows.valid):
+        for tensor in () if part is None else (part.x, part.y):
+            found = crc32(tensor.detach().cpu().contiguous().numpy().tobytes(), found)
+    return found

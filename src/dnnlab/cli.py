@@ -1,5 +1,5 @@
-"""The shell's door: `dnnlab train` (and train.py), `check`, `predict`, `evaluate`, `explain`, `schema`. One line on stderr for an error,
-and an exit code."""
+"""The shell's door: `dnnlab train` (and train.py), `resume`, `check`, `predict`, `evaluate`, `explain`, `schema`. One line on
+stderr for an error, and an exit code."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIG_IGN, Signals, getsignal, signal
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -18,22 +20,35 @@ from dnnlab import __version__
 from dnnlab.door.voice import tell
 from dnnlab.errors import ConfigError, DnnlabError, SweepError, did_you_mean, shown
 
-VERBS = ("train", "check", "predict", "evaluate", "explain", "schema")
+VERBS = ("train", "resume", "check", "predict", "evaluate", "explain", "schema")
 INTERRUPTED = 130
-EXIT_CODES = {"finished": 0, "diverged": 4, "interrupted": INTERRUPTED}  # by how a run ended; 1: any other way
 
 
 def train() -> None:
     """What train.py does: read the command line, run, and leave with an exit code."""
+    _leave_when_asked()
     sys.exit(guarded(lambda: run(sys.argv[1:]), debug="--debug" in sys.argv))
 
 
 def main() -> None:
     """The console script `dnnlab`."""
+    _leave_when_asked()
     words = sys.argv[1:]
     completing = "-sc" in words or "--shell-completion" in words
     work = (lambda: complete(words)) if completing else (lambda: run(words[1:])) if words[:1] == ["train"] else (lambda: _verb(words))
     sys.exit(guarded(work, debug="--debug" in words))
+
+
+def _leave_when_asked() -> None:
+    """SIGTERM, and SIGHUP where nobody ignores it, end the process with their exit codes; in training the state is kept first."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(Signals, name, None)  # not every system has both
+        if number is not None and getsignal(number) is not SIG_IGN:
+            signal(number, _leave)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
@@ -85,7 +100,7 @@ def run(words: Sequence[str]) -> int:
         raise SweepError(
             f"every job of a sweep must end well, however: {failed} of {session.jobs} failed", where=str(session.sweep), fix=fix
         )
-    return EXIT_CODES.get(session.status, 1)
+    return session.summary.exit_code if session.summary is not None else 0
 
 
 def _conclude(sweep: Path) -> int:
@@ -119,7 +134,7 @@ def _without_our_own(line: str) -> str:
     """
     words, kept = line.split(), []
     for place, word in enumerate(words):
-        ours = word == "--debug" or word.startswith("--trust") or words[place - 1 : place] == ["--trust"]
+        ours = word in ("--debug", "--resume-if-exists") or word.startswith("--trust") or words[place - 1 : place] == ["--trust"]
         if not ours and not (place == 1 and word == "train"):
             kept.append(word)
     return " ".join(kept) + (" " if line.endswith(" ") else "")
@@ -170,6 +185,29 @@ Run = Annotated[Path, typer.Argument(help="The folder of a run.")]
 Trust = Annotated[list[str] | None, typer.Option("--trust", help="Package that a model of kind=custom may come from.")]
 Strict = Annotated[bool, typer.Option("--strict", help="A category that the training rows did not have is an error.")]
 Form = Annotated[str, typer.Option("--format", help="auto (by the suffix), csv, parquet, arrow or jsonl.")]
+Fallback = Annotated[bool, typer.Option("--fallback", help="Where the last checkpoint is damaged, take the one before.")]
+Env = Annotated[list[str] | None, typer.Option("--env", help="Variable of the environment that the run's settings may read.")]
+
+
+@shell.command("resume", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def _resume(
+    context: typer.Context,
+    run: Run,
+    override: Annotated[bool, typer.Option("--override", help="Other settings begin a child run, from the state of this one.")] = False,
+    require_exact: Annotated[bool, typer.Option("--require-exact", help="Refuse where the bits cannot be promised.")] = False,
+    fallback: Fallback = False,
+    allow_data_change: Annotated[bool, typer.Option("--allow-data-change", help="Go on even if the run's data are others by now.")] = False,
+    env: Env = None,
+    trust: Trust = None,
+) -> None:
+    """Go on with a run that was stopped, bit for bit.
+
+    `dnnlab resume RUN [trainer.epochs=200 …]`: only how long may change; with --override other settings make a child run.
+    """
+    from dnnlab.door.resuming import Wishes, resumed
+
+    wishes = Wishes(override, require_exact, fallback, allow_data_change, frozenset(trust or ()), tuple(env or ()))
+    raise typer.Exit(resumed(run, context.args, wishes).exit_code)
 
 
 @shell.command("predict")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean, stdev
 from time import monotonic
 from typing import Any
@@ -21,7 +22,7 @@ from dnnlab.files import printable
 from dnnlab.loggers.console import PARTS, duration, number, terminal
 from dnnlab.records import Finding, Summary
 from dnnlab.run import run
-from dnnlab.runfolder import RunFolder, telling
+from dnnlab.runfolder import RunFolder, has_begun, telling
 from dnnlab.runlog import logged
 
 log = logging.getLogger(__name__)
@@ -32,32 +33,30 @@ def is_asked(data: object) -> bool:
     return isinstance(data, Data) and data.folds is not None and data.fold is None
 
 
-def cross_validate(request: Request) -> Summary:
+def cross_validate(request: Request, earlier: RunFolder | None = None, resume: Callable[[Path], Summary] | None = None) -> Summary:
     """Train every fold; -> the means of the final figures.
 
-    A fold that diverges does not keep the others from being trained: it is left out of the means, and raised at the end.
+    A fold that diverges does not keep the others from being trained: it is left out of the means, and raised at the end. earlier: the
+    folder of a cross-validation that was stopped; resume: how a fold that began goes on.
     """
     config = request.config
     folds = config.data.folds if isinstance(config.data, Data) else None
     if folds is None:
         raise ValueError("there are no folds")
-    folder: RunFolder | None = None
+    _check(request)  # before anything is written
+    folder = _folder(request, earlier)
+    folder.begin(seed=config.seed, device=config.device, threads=0, command=request.argv)
     began, summaries, lost = monotonic(), list[Summary](), list[tuple[int, DivergedError]]()
     for fold in range(folds):
-        if folder is None:  # the first fold's checks come before anything is written
-            _check(request)
-            folder = RunFolder.create(request.root, config.name, exact=request.folder, forbid=data_folder(config))
-            folder.begin(request.written, request.document, seed=config.seed, device=config.device, threads=0, command=request.argv)
         if not request.brief:
             terminal().print(Text(f"fold {fold + 1} of {folds}", "dim"))
         with logged(folder.log), telling(folder):
-            summary = _one(request, folder, fold, lost)
+            summary = _one(request, folder, fold, lost, resume)
             log.info("fold %d of %d: %s", fold + 1, folds, summary.status)
             _check_same_data(folder, fold)
         summaries.append(summary)
         if summary.status == "interrupted":
             break
-    assert folder is not None
     summary, spread = together(summaries, str(folder.path), monotonic() - began)
     error = _diverged(lost, folds) if summary.status == "diverged" else None
     folder.status("running", {"folds": len(summaries), "spread": spread})
@@ -67,6 +66,16 @@ def cross_validate(request: Request) -> Summary:
     if error is not None:
         raise error
     return summary
+
+
+def _folder(request: Request, earlier: RunFolder | None) -> RunFolder:
+    if earlier is not None:
+        earlier.go_on(None, {})
+        return earlier
+    config = request.config
+    return RunFolder.create(
+        request.root, config.name, request.document, written=request.written, exact=request.folder, forbid=data_folder(config)
+    )
 
 
 def _diverged(lost: Sequence[tuple[int, DivergedError]], folds: int) -> DivergedError:
@@ -95,10 +104,12 @@ def _check(request: Request) -> None:
     assemble(_of_fold(request, 0, None).config, request.trusted, frame=request.frame)
 
 
-def _one(request: Request, folder: RunFolder, fold: int, lost: list[tuple[int, DivergedError]]) -> Summary:
-    own = _of_fold(request, fold, folder)
+def _one(
+    request: Request, folder: RunFolder, fold: int, lost: list[tuple[int, DivergedError]], resume: Callable[[Path], Summary] | None
+) -> Summary:
+    own, path = _of_fold(request, fold, folder), folder.fold(fold)
     try:
-        return run(own)
+        return resume(path) if resume is not None and has_begun(path) else run(own)
     except DivergedError as error:
         lost.append((fold, error))
         return Summary("diverged", str(own.folder), {}, 0, 0, 0.0, (Finding("warning", f"fold {fold}: {error.what}", error.fix),))
@@ -141,6 +152,7 @@ def together(summaries: Sequence[Summary], folder: str, seconds: float) -> tuple
         steps=sum(summary.steps for summary in summaries),
         seconds=seconds,
         findings=findings,
+        signal=next((summary.signal for summary in summaries if summary.signal), ""),
     ), {name: stdev(of) if len(of) > 1 else 0.0 for name, of in values.items()}
 
 

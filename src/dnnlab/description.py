@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from torch import Tensor
+
 from dnnlab.assembly import Parts
 from dnnlab.data.saved import encoder_facts
 from dnnlab.runfolder import RunFolder
@@ -12,11 +14,16 @@ from dnnlab.runfolder import RunFolder
 
 def keep_description(parts: Parts, folder: RunFolder) -> None:
     """Write schema.json and the encoder; what the files of a table were goes to run.json."""
-    rows = parts.rows
-    folder.write_schema(_schema(parts))
-    folder.write_checkpoint("encoder", rows.source.encoder.state_dict(), encoder_facts(rows.source.encoder))
-    if rows.table is not None and rows.table.files:
-        folder.status("running", {"data": [asdict(file) for file in rows.table.files]})
+    folder.describe(*description_of(parts))
+    table = parts.rows.table
+    if table is not None and table.files:
+        folder.status("running", {"data": [asdict(file) for file in table.files]})
+
+
+def description_of(parts: Parts) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """-> the schema, the encoder's tensors, its facts."""
+    encoder = parts.rows.source.encoder
+    return _schema(parts), encoder.state_dict(), encoder_facts(encoder)
 
 
 def _schema(parts: Parts) -> dict[str, Any]:

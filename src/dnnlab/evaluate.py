@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -14,13 +14,12 @@ from dnnlab.build.rows import build_rows, parts_of
 from dnnlab.build.training import loss_kind
 from dnnlab.config.table import Files, Table
 from dnnlab.errors import ConfigError, DataError, did_you_mean, shown
-from dnnlab.files import printable
 from dnnlab.predict import pieces, place_in
 from dnnlab.predictor import Predictor
 from dnnlab.runfolder import RunFolder
 from dnnlab.tables.columns import Place, as_numbers
-from dnnlab.tables.reading import FileFact
 from dnnlab.tables.target import words_as_meant
+from dnnlab.tables.unchanged import check_unchanged
 from dnnlab.tasks import Task
 
 SCORED = 8192
@@ -146,21 +145,3 @@ def _other_parts(predictor: Predictor) -> Judged:
     for name, part in rows.parts().items():
         if name != "train":
             yield name, (metrics.score_all(predictor.network, part.x, batch_rows=SCORED), part.y)
-
-
-def check_unchanged(before: Sequence[Mapping[str, object]], files: Sequence[FileFact]) -> None:
-    """D27: the files of a run must be what they were; DataError names one that is another, gone or new, with both hashes."""
-    was = {str(file.get("path")): str(file.get("sha256")) for file in before}
-    now = {file.path: file.sha256 for file in files}
-    for path in dict.fromkeys((*now, *was)):
-        if was.get(path) != now.get(path):
-            raise DataError(
-                f"the data must be what the network was trained on, however: the file's SHA-256 {_hash('is', now.get(path))} "
-                f"and {_hash('was', was.get(path))}",
-                where=printable(path),
-                fix="Bring the old file back, or allow it: --allow-data-change",
-            )
-
-
-def _hash(verb: str, sha256: str | None) -> str:
-    return f"{verb} {sha256[:16]}…" if sha256 else f"{verb} none (there {verb} no such file)"

@@ -31,10 +31,12 @@ def find_rate(request: Request) -> Summary:
         )
     began = monotonic()
     parts = assemble(config, request.trusted)
-    folder = RunFolder.create(request.root, config.name, exact=request.folder, forbid=data_folder(config))
+    folder = RunFolder.create(
+        request.root, config.name, request.document, written=request.written, exact=request.folder, forbid=data_folder(config)
+    )
     device, count = str(parts.ingredients.device), parts.ingredients.threads
     with logged(folder.log), threads(count), telling(folder):
-        folder.begin(request.written, request.document, seed=config.seed, device=device, threads=count, command=request.argv)
+        folder.begin(seed=config.seed, device=device, threads=count, command=request.argv)
         asked = config.lr_range
         weights = parts.trainer.course.weights
         seen = range_test(parts.learner, parts.trainer.batches, asked.low, asked.high, asked.steps, config.seed, weights)

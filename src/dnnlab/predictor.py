@@ -9,17 +9,18 @@ from typing import Any, get_args
 
 import polars as pl
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from dnnlab.build.network import build_network
 from dnnlab.config.run import RunConfig
+from dnnlab.config.saved import read_saved
 from dnnlab.data.encoding import Encoder, encode
 from dnnlab.data.saved import restore_encoder
 from dnnlab.errors import ArtifactError, DataError, did_you_mean, shown
 from dnnlab.features import Layout
 from dnnlab.metrics import score_all
-from dnnlab.runfolder import RunFolder
+from dnnlab.runfolder import Generation, RunFolder
+from dnnlab.runfolder.tensorfile import forms
 from dnnlab.seeding import Noise
 from dnnlab.tables.columns import Place, as_words, parts_of
 from dnnlab.tables.convert import encode_words, numbers
@@ -159,9 +160,10 @@ class Predictor:
         self.notes.unseen[name] = self.notes.unseen.get(name, 0) + unseen
 
 
-def load(path: str | Path, trusted: Collection[str] = ()) -> Predictor:
+def load(path: str | Path, trusted: Collection[str] = (), *, fallback: bool = False, env: Collection[str] = ()) -> Predictor:
     """The network of a finished (or stopped) run. trusted: packages that a model of kind=custom may be imported from.
 
+    fallback: take the checkpoint before where the last is damaged; env: variables of the environment that its settings may read.
     ArtifactError where the folder is damaged or holds no trained state; UntrustedError for a custom model of another package.
     """
     folder = RunFolder.open(Path(path))
@@ -171,29 +173,23 @@ def load(path: str | Path, trusted: Collection[str] = ()) -> Predictor:
             where=str(folder.path),
             fix=f"Name a fold: {folder.fold(0)}, or train on all rows without data.folds",
         )
-    config = _config(folder)
+    config = read_saved(folder.read_config(), env=env)
     document = folder.read_schema()
     schema = read_schema(document)
-    tensors, facts = folder.read_checkpoint("encoder")
+    tensors, facts = folder.read_encoder()
     encoder = restore_encoder(facts, tensors)
     answer, outputs = _answer(document.get("answer"), folder)
     _check_together(schema, encoder, answer, outputs, folder)
     layout = Layout(encoder.numbers, encoder.plain, encoder.cardinalities)
     dtype = torch.float64 if config.precision == "float64" else torch.float32
     network = build_network(config, layout, outputs, noise=Noise(config.seed), dtype=dtype, device=torch.device("cpu"), trusted=trusted)
-    _load_weights(network, weights_of(folder, best=config.trainer.restore_best), folder)
-    return Predictor(config, schema, encoder, network.eval(), answer)
-
-
-def _config(folder: RunFolder) -> RunConfig:
-    try:
-        return RunConfig.model_validate(folder.read_config())
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        key = ".".join(map(str, first["loc"]))
+    generation = folder.generation(fallback=fallback)
+    if generation is None:
         raise ArtifactError(
-            f"the settings of a run must be whole, however: {shown(key)}: {first['msg']}", where=f"{folder.path}/config.json"
-        ) from error
+            "a run must have a trained state, however: there is none yet", where=str(folder.path), fix="Let it train for an epoch"
+        )
+    _load_weights(network, weights_of(generation, network, best=config.trainer.restore_best), folder)
+    return Predictor(config, schema, encoder, network.eval(), answer)
 
 
 def _answer(document: Any, folder: RunFolder) -> tuple[Answer, int]:
@@ -234,15 +230,11 @@ def _asked_threshold(folder: RunFolder) -> float:
     return float(asked) if isinstance(asked, int | float) else 0.5
 
 
-def weights_of(folder: RunFolder, *, best: bool) -> dict[str, Tensor]:
+def weights_of(generation: Generation, network: nn.Module, *, best: bool) -> dict[str, Tensor]:
     """What predicts: the best weights, or the last ones (averaged, if there is an average), by name."""
-    if best and folder.has_checkpoint("best"):
-        return folder.read_checkpoint("best")[0]
-    if not folder.has_checkpoint("last"):
-        raise ArtifactError(
-            "a run must have a trained state, however there is none yet", where=str(folder.path), fix="Let it train for an epoch"
-        )
-    state, _ = folder.read_checkpoint("last")
+    if best and generation.has_best:
+        return generation.read_best(forms(dict(network.named_parameters()) | dict(network.named_buffers())), "model")
+    state = generation.read_state()
     model = {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
     return model | {name.removeprefix("average."): tensor for name, tensor in state.items() if name.startswith("average.")}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from signal import Signals
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,22 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """What the trainer tells between two records where it was asked to: its state is consistent and finite, and can be kept."""
+
+    step: int  # optimizer steps so far
+
+
+@dataclass(frozen=True)
 class Finding:
     """One thing that a person should know, with the override that would mend it."""
 
     level: str  # "note", "warning"
     text: str
     remedy: str = ""
+
+
+COMPLETE = "already complete"  # a finding's text: nothing was left to do
 
 
 @dataclass(frozen=True)
@@ -38,3 +49,15 @@ class Summary:
     steps: int
     seconds: float
     findings: tuple[Finding, ...] = ()
+    signal: str = ""  # that interrupted it, such as SIGTERM
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell is told of it; 128 + the number of the signal that stopped it.
+
+        >>> Summary("finished", "", {}, 1, 1, 0.1).exit_code, Summary("interrupted", "", {}, 1, 1, 0.1, signal="SIGTERM").exit_code
+        (0, 143)
+        """
+        if self.signal:
+            return 128 + Signals[self.signal]
+        return {"finished": 0, "diverged": 4, "interrupted": 130}.get(self.status, 1)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
-from signal import SIGINT, SIGTERM, Signals, default_int_handler, signal
-from threading import current_thread, main_thread
-from time import monotonic
-from types import FrameType
+from shlex import quote
+from signal import Signals
 from typing import Any
 
 from rich.text import Text
@@ -22,6 +19,7 @@ from dnnlab.build.rows import data_folder
 from dnnlab.checkpoints import Checkpoints
 from dnnlab.config.logger import Logger as Logging
 from dnnlab.config.request import Request
+from dnnlab.continuing import Earlier, check, resumed_facts, take_over
 from dnnlab.description import keep_description
 from dnnlab.diagnostics import examine
 from dnnlab.errors import DivergedError, DnnlabError, shown
@@ -35,51 +33,60 @@ from dnnlab.preflight import findings, rehearse
 from dnnlab.records import Epoch, Finding, Summary
 from dnnlab.runfolder import RunFolder, telling
 from dnnlab.runlog import logged
+from dnnlab.signals import interruptible
 from dnnlab.stopping import Best, Stopper
-from dnnlab.trainer import Trainer
+from dnnlab.tally import Tally
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class _Course:
-    """What the story of a run gathers on its way."""
+@dataclass(frozen=True)
+class _Outcome:
+    """How training ended."""
 
-    best: Best
-    records: list[Epoch] = field(default_factory=list)  # those that were due
-    last: Epoch | None = None
     status: str = "finished"
-    reason: str = ""  # why training ended
+    signal: Signals | None = None  # that stopped it
     error: DnnlabError | None = None
 
 
-def run(request: Request) -> Summary:
-    """Build, train, keep the best, measure, leave a folder; a divergence is raised once the folder is complete."""
+def run(request: Request, earlier: Earlier | None = None) -> Summary:
+    """Build, train, keep the best, measure, leave a folder; a divergence is raised once the folder is complete.
+
+    earlier: what another process left of this run; it goes on from there.
+    """
     config = request.config
-    due_health = partial(_health_due, config.logger)
-    parts = assemble(config, request.trusted, due_health, frame=request.frame)
+    parts = assemble(config, request.trusted, partial(_health_due, config.logger), frame=request.frame)
     rehearse(parts)
-    folder = RunFolder.create(request.root, config.name, exact=request.folder, forbid=data_folder(config))
+    inexact = () if earlier is None else check(parts, earlier)
+    folder = _folder(request, earlier, inexact)
     with logged(folder.log), threads(parts.ingredients.threads), telling(folder):
-        began = monotonic()
         _begin(request, parts, folder)
-        keep_description(parts, folder)
-        checkpoints = Checkpoints(folder, parts.learner, parts.trainer)
-        loggers = _loggers(request, parts, folder)
-        course = _train(parts, checkpoints, loggers)
-        checkpoints.write()
-        if config.trainer.restore_best:
-            checkpoints.restore_best()
-        parts = tuned(parts)
-        summary = _summary(parts, course, folder, monotonic() - began)
+        if earlier is None or not earlier.keeps_description:
+            keep_description(parts, folder)
+        checkpoints = Checkpoints(folder, parts, request.document, seconds=earlier.seconds if earlier else 0.0)
+        tally = Tally(Best(parts.figures.monitor, parts.figures.mode, config.trainer.early_stopping.min_delta))
+        if earlier is not None:
+            take_over(parts, earlier, checkpoints, tally)
+            _tell_continued(request, earlier, inexact)
+        loggers = _loggers(request, parts, folder, tally)
+        outcome = _train(parts, checkpoints, loggers, tally)
+        checkpoints.write(tally)
+        if outcome.status == "interrupted":
+            summary = _interrupted(parts, tally, outcome, folder, checkpoints.seconds)
+            drawn: dict[str, bytes] = {}  # a run that is asked to end ends soon; what it lacks comes when it is resumed
+        else:
+            if config.trainer.restore_best:
+                checkpoints.restore_best()
+            parts = tuned(parts)
+            summary = _summary(parts, tally, outcome, folder, checkpoints.seconds)
+            drawn = pictures.draw(parts, tally.records)
         _note(summary)
-        drawn = pictures.draw(parts, course.records)
         for logger in loggers:
             logger.finish(summary, drawn)
-        folder.finish(summary, course.error)
+        folder.finish(summary, outcome.error)
     show(summary, parts, brief=request.brief)
-    if course.error is not None:
-        raise course.error
+    if outcome.error is not None:
+        raise outcome.error
     return summary
 
 
@@ -87,17 +94,27 @@ def _health_due(settings: Logging, epoch: int) -> bool:
     return settings.health and due(epoch, settings.every)
 
 
-def _begin(request: Request, parts: Parts, folder: RunFolder) -> None:
-    """Keep the settings and what `auto` came to; say the latter."""
-    config, choices, known = request.config, parts.ingredients.choices(), findings(parts)
-    folder.begin(
-        request.written,
-        request.document,
-        seed=config.seed,
-        device=str(parts.ingredients.device),
-        threads=parts.ingredients.threads,
-        command=request.argv,
+def _folder(request: Request, earlier: Earlier | None, inexact: tuple[str, ...]) -> RunFolder:
+    """A folder of its own, or the one of the run that goes on, brought back to its checkpoint."""
+    config = request.config
+    if earlier is not None and not earlier.child:
+        mark = earlier.generation.document["metrics"] if earlier.generation is not None else None
+        earlier.folder.go_on(mark, resumed_facts(earlier, inexact))
+        if request.document != earlier.folder.read_config():
+            earlier.folder.change_settings(request.document, request.written)
+        return earlier.folder
+    folder = RunFolder.create(
+        request.root, config.name, request.document, written=request.written, exact=request.folder, forbid=data_folder(config)
     )
+    if earlier is not None:
+        folder.status("running", resumed_facts(earlier, inexact))
+    return folder
+
+
+def _begin(request: Request, parts: Parts, folder: RunFolder) -> None:
+    """Keep what `auto` came to, and say it."""
+    config, choices, known = request.config, parts.ingredients.choices(), findings(parts)
+    folder.begin(seed=config.seed, device=str(parts.ingredients.device), threads=parts.ingredients.threads, command=request.argv)
     folder.status("running", {"choices": choices})
     for name, choice in choices.items():
         log.info("%s: %s", name, choice)
@@ -107,47 +124,82 @@ def _begin(request: Request, parts: Parts, folder: RunFolder) -> None:
     _log(known)
 
 
-def _train(parts: Parts, checkpoints: Checkpoints, loggers: list[Logger]) -> _Course:
-    """Every record is told to the loggers, judged, and followed by what it asks for."""
+def _tell_continued(request: Request, earlier: Earlier, inexact: tuple[str, ...]) -> None:
+    """From where the run goes on, and whether it will have the bits of one that was never stopped."""
+    made = earlier.generation
+    told = ["there was no checkpoint yet: it begins at step 0"] if made is None else [f"it goes on after step {made.step:,}"]
+    told += [f"a damaged checkpoint was passed over: {made.instead_of}"] if made is not None and made.instead_of else []
+    told += [f"not bit-exact: {reason}" for reason in inexact]
+    for line in told:
+        log.info("%s", line)
+        if not request.brief:
+            terminal().print(Text(line, "dim"), soft_wrap=True)
+
+
+def _train(parts: Parts, checkpoints: Checkpoints, loggers: list[Logger], tally: Tally) -> _Outcome:
+    """Every record is told to the loggers, judged, and followed by what it asks for; between records the state is kept."""
     settings, figures = parts.config.trainer, parts.figures
-    stopper = Stopper(settings.early_stopping.patience, settings.stop_at.metric, settings.stop_at.value, parts.figures.stop_mode)
-    course = _Course(Best(figures.monitor, figures.mode, settings.early_stopping.min_delta))
-    with interruptible(parts.trainer) as caught:
+    stopper = Stopper(settings.early_stopping.patience, settings.stop_at.metric, settings.stop_at.value, figures.stop_mode)
+    with interruptible(parts.trainer.stop) as caught:
         try:
-            for record in parts.trainer:
-                course.last = record
-                if due(record.epoch, parts.config.logger.every):
-                    course.records.append(record)
-                for logger in loggers:
-                    logger.epoch(record)
-                value = record.metrics.get(figures.monitor)
-                if value is not None:
-                    if course.best.improves(value):
-                        checkpoints.keep_best({"epoch": record.epoch, "metrics": dict(record.metrics)})
-                    course.best = course.best.after(value, record.epoch)
-                    course.reason = stopper.reason(record, course.best)
-                if course.reason:
-                    break
-                checkpoints.write_if_due()
+            for event in () if tally.reason else parts.trainer:
+                if isinstance(event, Epoch):
+                    for logger in loggers:
+                        logger.epoch(event)
+                    _judge(event, parts, checkpoints, stopper, tally)
+                    if tally.reason:
+                        break
+                checkpoints.write_if_due(tally)
         except DivergedError as error:
-            course.status, course.error = "diverged", error
             if checkpoints.best is None:
                 checkpoints.keep_best({"epoch": parts.trainer.position.epoch, "metrics": {}})  # the last finite state
-    if caught:
-        course.status, course.reason = "interrupted", caught[0].name
-    return course
+            return _Outcome("diverged", error=error)
+    return _Outcome("interrupted", caught[0]) if caught and not _is_done(parts, tally) else _Outcome()
 
 
-def _summary(parts: Parts, course: _Course, folder: RunFolder, seconds: float) -> Summary:
-    ended = [Finding("note", f"stopped early: {course.reason}")] if course.reason else []
+def _judge(record: Epoch, parts: Parts, checkpoints: Checkpoints, stopper: Stopper, tally: Tally) -> None:
+    """Count a record, keep the state if it is the best so far, and see whether it is time to stop."""
+    tally.last = record
+    if due(record.epoch, parts.config.logger.every):
+        tally.records.append(record)
+    value = record.metrics.get(parts.figures.monitor)
+    if value is not None:
+        if tally.best.improves(value):
+            checkpoints.keep_best({"epoch": record.epoch, "metrics": dict(record.metrics)})
+        tally.best = tally.best.after(value, record.epoch)
+        tally.reason = stopper.reason(record, tally.best)
+
+
+def _is_done(parts: Parts, tally: Tally) -> bool:
+    """Whether nothing was left to train when a signal came."""
+    return bool(tally.reason) or parts.trainer.position.epoch >= parts.config.trainer.epochs
+
+
+def _summary(parts: Parts, tally: Tally, outcome: _Outcome, folder: RunFolder, seconds: float) -> Summary:
+    ended = [Finding("note", f"stopped early: {tally.reason}")] if tally.reason else []
     return Summary(
-        status=course.status,
+        status=outcome.status,
         folder=str(folder.path),
-        metrics=_measure(parts, course),
-        epochs=course.last.epoch if course.last else 0,
+        metrics=_measure(parts, tally.best),
+        epochs=tally.last.epoch if tally.last else 0,
         steps=parts.trainer.position.step,
         seconds=seconds,
-        findings=(*ended, *_threshold(parts), *examine(course.records)),
+        findings=(*ended, *_threshold(parts), *examine(tally.records)),
+    )
+
+
+def _interrupted(parts: Parts, tally: Tally, outcome: _Outcome, folder: RunFolder, seconds: float) -> Summary:
+    """What is known without measuring anything."""
+    name = outcome.signal.name if outcome.signal else ""
+    return Summary(
+        status="interrupted",
+        folder=str(folder.path),
+        metrics=dict(tally.last.metrics) if tally.last else {},
+        epochs=tally.last.epoch if tally.last else 0,
+        steps=parts.trainer.position.step,
+        seconds=seconds,
+        findings=(Finding("note", f"stopped by {name}; its state is kept", f"Continue with: dnnlab resume {quote(str(folder.path))}"),),
+        signal=name,
     )
 
 
@@ -183,20 +235,20 @@ def show(summary: Summary, parts: Parts, *, brief: bool) -> None:
     terminal().print(Text("  " + " · ".join(words)), soft_wrap=True)
 
 
-def _measure(parts: Parts, course: _Course) -> dict[str, float]:
+def _measure(parts: Parts, best_seen: Best) -> dict[str, float]:
     """The final figures of every part of the data, by their logged names, and when the best state was."""
     told = {
         f"{name}/{figure}": value
         for name, part in parts.rows.parts().items()
         for figure, value in parts.judge(part, parts.figures.final).items()
     }
-    best = {"best/epoch": float(course.best.epoch)} if course.best.epoch else {}
-    lost = {"best/nans": float(course.best.nans)} if course.best.nans else {}
+    best = {"best/epoch": float(best_seen.epoch)} if best_seen.epoch else {}
+    lost = {"best/nans": float(best_seen.nans)} if best_seen.nans else {}
     threshold = {"best/threshold": parts.answer.threshold} if isinstance(parts.config.metrics.threshold, str) else {}
     return told | best | lost | threshold
 
 
-def _loggers(request: Request, parts: Parts, folder: RunFolder) -> list[Logger]:
+def _loggers(request: Request, parts: Parts, folder: RunFolder, tally: Tally) -> list[Logger]:
     """Whoever is told of this run, told that it begins."""
     settings = parts.config.logger
     thinned: list[Logger] = [MetricsFile(folder)]
@@ -208,11 +260,13 @@ def _loggers(request: Request, parts: Parts, folder: RunFolder) -> list[Logger]:
     if settings.progress and not request.brief:
         loggers.append(Progress())
     for logger in loggers:
-        logger.start(_beginning(parts, request.document))
+        logger.start(_beginning(parts, request.document, tally))
+        if tally.last is not None and not due(tally.last.epoch, settings.every):
+            logger.epoch(tally.last)  # it may turn out to be the last one
     return loggers
 
 
-def _beginning(parts: Parts, document: dict[str, Any]) -> Beginning:
+def _beginning(parts: Parts, document: dict[str, Any], tally: Tally) -> Beginning:
     train = parts.rows.train
     return Beginning(
         name=parts.config.name,
@@ -222,26 +276,5 @@ def _beginning(parts: Parts, document: dict[str, Any]) -> Beginning:
         config=document,
         model=parts.learner.network,
         example=train.x[:2],
+        earlier=tuple(tally.records),
     )
-
-
-@contextmanager
-def interruptible(trainer: Trainer) -> Iterator[list[Signals]]:
-    """Within, SIGINT and SIGTERM ask the trainer to stop at the next step, a second one ends at once; -> the signals that came."""
-    caught: list[Signals] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if caught:
-            default_int_handler(number, frame)
-        caught.append(Signals(number))
-        trainer.stop()
-
-    if current_thread() is not main_thread():  # only there Python hears signals
-        yield caught
-        return
-    before = {number: signal(number, handle) for number in (SIGINT, SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal(number, handler)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from time import perf_counter
+from math import inf
+from time import monotonic, perf_counter
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 from dnnlab.batches import Batches
 from dnnlab.errors import DivergedError
 from dnnlab.learner import Learner, Snapshot
-from dnnlab.records import Epoch
+from dnnlab.records import Epoch, Pause
 from dnnlab.schedules import Plateau, Schedule
 from dnnlab.seeding import permutation, weighted_order
 
@@ -71,18 +72,37 @@ class Trainer:
         self.plateau = plateau
         self.position = Position()
         self.stopping = False
+        self._pause: tuple[float, int] = (inf, 0)  # the moment, or the step, at which to pause
         self._losses = torch.zeros(batches.count, dtype=batches.x.dtype, device=batches.x.device)
         self._shares = torch.tensor([batches.rows(batch) for batch in range(batches.count)]).to(self._losses)
 
-    def __iter__(self) -> Iterator[Epoch]:
-        """One record for each border; after `stop` the iteration ends at the next step, without a record."""
+    def __iter__(self) -> Iterator[Epoch | Pause]:
+        """One record for each border, and a pause between two of them where one was asked for; after `stop` it ends at the next step."""
+        seconds = 0.0
         while self.position.epoch < self.course.epochs and not self.stopping:
             began, border = perf_counter(), self._border()
             saved = self.position, self.learner.snapshot()
             health = self._walk(border)
+            seconds += perf_counter() - began
             if self.position.batch < border:
-                return
-            yield self._record(saved, health, perf_counter() - began)
+                self._check_finite(saved)
+                if self.stopping:
+                    return
+                self._pause = (inf, 0)
+                yield Pause(self.position.step)
+                continue
+            yield self._record(saved, health, seconds)
+            seconds = 0.0
+
+    def pause_at(self, moment: float = inf, step: int = 0) -> None:
+        """Pause once at the first border of a step from monotonic() = moment on, or after step number `step` (0: none)."""
+        self._pause = (moment, step)
+
+    def _check_finite(self, saved: tuple[Position, Snapshot]) -> None:
+        """Between two records: whoever stops here shall find a finite state, and a divergence is told as it would be later."""
+        losses = self._losses[saved[0].batch : self.position.batch]
+        if not bool(losses.isfinite().all() & self.learner.is_finite()):
+            self._retrace(*saved)
 
     def stop(self) -> None:
         """Ask for an end at the next border of a step."""
@@ -113,8 +133,10 @@ class Trainer:
         batch, losses, skip = place.batch, self._losses.unbind(), place.step - place.batch
         marked = self.batches.count - 1 if self.health_due(place.epoch + 1) else -1
         health: dict[str, Tensor] = {}
+        moment, stop = self._pause
+        timed, stop = moment < inf, stop if stop > place.step else -1
         for x, target in islice(self.batches(self._order(), batch), border - batch):
-            if self.stopping:
+            if self.stopping or (timed and monotonic() >= moment) or skip + batch == stop:
                 break
             if batch == marked:
                 learner.mark()

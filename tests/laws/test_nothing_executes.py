@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import pickle
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from dnnlab.checkpoints import Checkpoints
 from dnnlab.errors import ArtifactError, DnnlabError, UntrustedError
 from dnnlab.runfolder import RunFolder
+from dnnlab.runfolder.manifest import Fingerprint
+from dnnlab.runfolder.sealed import sealed
+from dnnlab.stopping import Best
+from dnnlab.tally import Tally
 from tests.support import parts
 
 SOURCES = Path(__file__).parents[2] / "src" / "dnnlab"
@@ -45,29 +50,23 @@ class Hostile:
         return os.system, (f"touch {self.path}",)
 
 
-@pytest.mark.parametrize("name", ["best.safetensors", "best.json", "best.safetensors.next"])
-def test_a_pickle_in_a_run_folder_is_refused_and_not_run(name: str, tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, "run")
-    folder.write_checkpoint("best", parts().learner.weights(), {})
-    trace = tmp_path / "executed"
-    (folder.path / "checkpoints" / "best.safetensors").unlink()
-    (folder.path / "checkpoints" / name).write_bytes(pickle.dumps(Hostile(trace)))
-    with pytest.raises(ArtifactError):
-        folder.read_checkpoint("best")
-    assert not trace.exists()
-
-
-def test_a_hash_that_fits_does_not_make_a_pickle_a_checkpoint(tmp_path: Path) -> None:
-    from hashlib import sha256
-
-    folder = RunFolder.create(tmp_path, "run")
-    folder.write_checkpoint("best", parts().learner.weights(), {})
-    trace, checkpoints = tmp_path / "executed", folder.path / "checkpoints"
-    content = pickle.dumps(Hostile(trace))
-    (checkpoints / "best.safetensors").write_bytes(content)
-    (checkpoints / "best.json").write_text(json.dumps({"sha256": sha256(content).hexdigest(), "bytes": len(content), "facts": {}}))
-    with pytest.raises(ArtifactError):
-        folder.read_checkpoint("best")
+@pytest.mark.parametrize("fits", [False, True], ids=["as it is", "with a hash that fits"])
+@pytest.mark.parametrize("name", ["state.safetensors", "best.safetensors", "checkpoint.json"])
+def test_u03_a_pickle_in_a_run_folder_is_refused_and_not_run(name: str, fits: bool, tmp_path: Path) -> None:
+    made, folder, trace = parts(), RunFolder.create(tmp_path, "run", {}), tmp_path / "executed"
+    Checkpoints(folder, made, {}).write(Tally(Best("valid/loss", "min")))
+    (generation,) = folder.generations()
+    (generation.folder / "best.safetensors").write_bytes((generation.folder / "state.safetensors").read_bytes())
+    (generation.folder / name).write_bytes(pickle.dumps(Hostile(trace)))
+    if fits and name != "checkpoint.json":
+        document = {key: value for key, value in generation.document.items() if key != "seal"}
+        files = {of: asdict(Fingerprint.of_file(generation.folder, of)) for of in ("state.safetensors", "best.safetensors")}
+        (generation.folder / "checkpoint.json").write_bytes(sealed({**document, "files": files}))
+    (damaged,) = folder.generations()
+    for read in (damaged.read_state, damaged.read_best) if name == "checkpoint.json" else (getattr(damaged, f"read_{name.split('.')[0]}"),):
+        with pytest.raises(ArtifactError):
+            read()
+    folder.close()
     assert not trace.exists()
 
 

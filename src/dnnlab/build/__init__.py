@@ -62,7 +62,8 @@ class Ingredients:
     plateau: Plateau | None
     scale: LossScale | None
     device: torch.device
-    threads: int
+    threads: int  # CPU threads to train with
+    machine_threads: int  # that the rows were encoded with
 
     def choices(self) -> dict[str, str]:
         """What `auto` came to, for people."""
@@ -115,6 +116,7 @@ def build(config: RunConfig, trusted: Collection[str] = (), frame: pl.DataFrame 
         scale=scale,
         device=device,
         threads=thread_count(config.threads, size * max(shape.numel() for shape in flat.shapes.values())),
+        machine_threads=torch.get_num_threads(),
     )
 
 

@@ -66,6 +66,42 @@ SpanField = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)? ?(steps?|epochs?|%)?$"}]}),
 ]
 
+
+@dataclass(frozen=True)
+class Often:
+    """How often something happens: every so many seconds, steps or epochs.
+
+    >>> Often.parse("30s"), str(Often.parse("1epoch")), str(Often.parse(500))
+    (Often(amount=30.0, unit='seconds'), '1epochs', '500steps')
+    """
+
+    amount: float
+    unit: Literal["seconds", "steps", "epochs"]
+
+    @classmethod
+    def parse(cls, value: Any) -> Often:
+        """Read `30s`, `500`, `500steps` or `1epoch`; a ValueError says what was wanted."""
+        if isinstance(value, Often):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|steps?|epochs?)?", str(value)) if not isinstance(value, bool) else None
+        if match is None or float(match[1]) <= 0:
+            raise ValueError("must be a length above 0 such as 30s, 500steps or 1epoch")
+        amount, unit = float(match[1]), match[2] or "steps"
+        if unit.startswith("step") and amount != int(amount):
+            raise ValueError("must be a whole number of steps")
+        return cls(amount, "seconds" if unit == "s" else "epochs" if unit.startswith("epoch") else "steps")
+
+    def __str__(self) -> str:
+        return f"{self.amount:g}{'s' if self.unit == 'seconds' else self.unit}"
+
+
+OftenField = Annotated[
+    Often,
+    BeforeValidator(Often.parse),
+    PlainSerializer(str),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^\d+(\.\d+)? ?(s|steps?|epochs?)?$"}]}),
+]
+
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]  # a rate that may not reach 1

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dnnlab.config.base import NonNegative, Positive, Probability, Settings, Span, SpanField
+from dnnlab.config.base import NonNegative, Often, OftenField, Positive, Probability, Settings, Span, SpanField
 
 MetricName = Annotated[str, Field(pattern=r"^(train|valid)/[a-z0-9_]+$")]
 
@@ -56,6 +56,8 @@ class Trainer(Settings):
     """Stop when the monitor no longer improves."""
     stop_at: StopAt = StopAt()
     """Stop when a metric has reached a value."""
+    checkpoint_every: OftenField = Often(30, "seconds")
+    """How often a checkpoint is written: 30s, 500steps, 1epoch; by time it never costs more than 2 % of the training."""
     ema: Probability = 0.0
     """Decay of an exponential moving average of the weights, which is then measured and saved instead; 0 is off."""
     gradients: Literal["auto", "written", "autograd"] = "auto"

@@ -16,6 +16,7 @@ OPTIONS = {
     "-sc": False, "--shell-completion": False, "--resolve": False, "-c": True, "--cfg": True, "-p": True, "--package": True,
     "-cp": True, "--config-path": True, "-cn": True, "--config-name": True, "-cd": True, "--config-dir": True, "-i": True, "--info": True,
 }  # fmt: skip
+OWN = ("--debug", "--resume-if-exists")  # what Hydra does not know
 SHOWS = {
     "--cfg": ("job", "hydra", "all"),
     "--info": ("all", "aliases", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
@@ -34,6 +35,7 @@ class Arguments:
     options: dict[str, str] = field(default_factory=dict)  # Hydra's options, with their values
     trusted: frozenset[str] = frozenset()
     debug: bool = False
+    resume_if_exists: bool = False  # go on with the run that is in the folder already
 
     def option(self, *names: str) -> str | None:
         """The value of an option under any of its names; None where it was not given."""
@@ -66,8 +68,8 @@ def parse(words: Sequence[str]) -> Arguments:
     while waiting:
         word = waiting.pop()
         name, _, value = word.partition("=")
-        if name == "--debug" and word == name:
-            options["--debug"] = ""
+        if word in OWN:
+            options[word] = ""
         elif name == "--trust":
             trusted.add(value if "=" in word else _next(waiting, name))
         elif not word.startswith("-"):
@@ -85,7 +87,9 @@ def parse(words: Sequence[str]) -> Arguments:
         else:
             raise _unknown(word)
     _check(options)
-    return Arguments(tuple(hydra), tuple(overrides), options, frozenset(_package(name) for name in trusted), "--debug" in options)
+    return Arguments(
+        tuple(hydra), tuple(overrides), options, frozenset(_package(name) for name in trusted), *(name in options for name in OWN)
+    )
 
 
 def _opened(word: str) -> str:
@@ -161,7 +165,7 @@ def _package(name: str) -> str:
 
 def _unknown(word: str) -> ConfigError:
     name = word.partition("=")[0]
-    long = [option for option in (*OPTIONS, "--trust", "--debug") if option.startswith("--")]
+    long = [option for option in (*OPTIONS, "--trust", *OWN) if option.startswith("--")]
     near = get_close_matches(name, long, n=1, cutoff=0.7)
     fix = f"Did you mean {near[0]}?" if near else "--help shows what there is"
     if not near and name.startswith("--"):

@@ -25,6 +25,7 @@ from dnnlab.errors import DnnlabError
 
 if TYPE_CHECKING:
     from dnnlab.config.request import Request
+    from dnnlab.records import Summary
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Session:
     root: Path = Path("outputs")
     sweep: Path | None = None  # the folder of a sweep that has ended
     jobs: int = 0  # jobs begun
-    status: str = "finished"  # how the run ended
+    summary: Summary | None = None  # how the run ended
     error: Exception | None = None  # what ended the run early
 
 
@@ -95,7 +96,7 @@ def job(config: DictConfig) -> None:
         _job_of_sweep(config, context)
         return
     try:
-        _session.status = train(_request(config, context, _session.folder))
+        _session.summary = train(_request(config, context, _session.folder), _session.arguments)
     except Exception as error:
         _session.error = error
 
@@ -108,8 +109,9 @@ def _job_of_sweep(config: DictConfig, context: Any) -> None:
     request: Request | None = None
     try:
         request = _request(config, context, folder)
-        if train(request) == "interrupted":
-            raise KeyboardInterrupt  # the jobs that are left shall not begin
+        _session.summary = train(request, _session.arguments)
+        if _session.summary.status == "interrupted":
+            raise SystemExit(_session.summary.exit_code)  # the jobs that are left shall not begin
         return
     except DnnlabError as error:
         tell(error, prefix=f"{title} - ")
@@ -128,11 +130,15 @@ def _request(config: DictConfig, context: Any, folder: Path | None) -> Request:
     return request_of(config, context, _session.arguments, folder=folder, root=_session.root)
 
 
-def train(request: Request) -> str:
-    """Hand one run to the application; -> how it ended."""
-    from dnnlab import app  # torch comes in here, and not before
+def train(request: Request, arguments: Arguments) -> Summary:
+    """Hand one run to the application, which begins it or, where that is asked for, goes on with it."""
+    if not arguments.resume_if_exists:
+        from dnnlab import app  # torch comes in here, and not before
 
-    return app.train(request).status
+        return app.train(request)
+    from dnnlab.door.resuming import begun, train_or_resume
+
+    return train_or_resume(*begun(request, arguments))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dnnlab.config.yamlfile import lines
-from dnnlab.door.arguments import Arguments
+from dnnlab.door.arguments import OWN, Arguments
 from dnnlab.door.choices import chosen_files, override_key
 
 SWEEP = "hydra.sweeper.params"
@@ -16,6 +16,6 @@ def sweeps(arguments: Arguments) -> bool:
     itself replaces a preset's values; hydra.mode=RUN trains once, with the file's own settings.
     """
     asked = any(override_key(override) == "hydra.mode" for override in arguments.overrides)
-    if asked or any(name not in ("--debug", "-cd", "--config-dir") for name in arguments.options):
+    if asked or any(name not in (*OWN, "-cd", "--config-dir") for name in arguments.options):
         return False
     return any(SWEEP in lines(path) for path in chosen_files(arguments))

@@ -23,6 +23,7 @@ class Beginning:
     config: Mapping[str, Any] = field(default_factory=dict)  # the complete settings, nested, JSON-able
     model: nn.Module | None = None
     example: Tensor | None = None  # (B, D), a few rows as the model takes them
+    earlier: tuple[Epoch, ...] = ()  # records of earlier processes, where the run goes on
 
 
 class Logger(Protocol):

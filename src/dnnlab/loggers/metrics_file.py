@@ -8,6 +8,7 @@ from typing import final
 from dnnlab.loggers import Beginning
 from dnnlab.records import Epoch, Summary
 from dnnlab.runfolder import RunFolder
+from dnnlab.tally import row_of
 
 
 @final
@@ -22,7 +23,7 @@ class MetricsFile:
 
     def epoch(self, record: Epoch) -> None:
         """Add a row: epoch, step, metrics and health; no times, so that equal runs leave equal bytes."""
-        self._folder.append_metrics({"epoch": record.epoch, "step": record.step, **record.metrics, **record.health})
+        self._folder.append_metrics(row_of(record))
 
     def finish(self, summary: Summary, pictures: Mapping[str, bytes]) -> None:
         """Keep the pictures."""

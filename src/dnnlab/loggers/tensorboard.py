@@ -42,6 +42,7 @@ class TensorBoard:
     """Writes a run's events to the folder `tensorboard` of its run folder."""
 
     def __init__(self, folder: RunFolder) -> None:
+        self._older = sorted(folder.tensorboard.glob("*.tfevents.*")) if folder.tensorboard.is_dir() else []
         self._path = folder.events_file()
         self._file: RawIOBase | None = None
 
@@ -54,6 +55,11 @@ class TensorBoard:
         self._write(summary=_session_start(hparams(beginning.config)))
         if beginning.model is not None and beginning.example is not None:
             self._graph(beginning.model, beginning.example)
+        for record in beginning.earlier:
+            self.epoch(record)
+        for path in self._older:  # what they tell stands in metrics.jsonl, and now in the new file
+            with naming(path):
+                path.unlink(missing_ok=True)
 
     def epoch(self, record: Epoch) -> None:
         """Write all values of a record at its step."""
