@@ -260,7 +260,7 @@ def test_a_bad_batch_moves_nothing(kind: str, number: float, said: str) -> None:
     with torch.no_grad():
         x, target = batch(5)
         x[3, 1] = number
-        assert learner.checked_step(x, target, 3, 0.05, loss) == said
+        assert learner.checked_step(x, target, 3, 0.05, loss) == f"{said} is not"
     exactly(everything(learner), before)
 
 
@@ -269,7 +269,7 @@ def test_a_step_that_overflows_is_taken_back_and_named() -> None:
     before = everything(learner)
     with torch.no_grad():
         bad = learner.checked_step(*batch(0), 0, 1e309, torch.zeros((), dtype=torch.float64))
-    assert bad.endswith("after the step")
+    assert bad.endswith("after the step is not")
     exactly(everything(learner), before)
 
 
@@ -283,9 +283,9 @@ def test_a_loss_or_gradient_that_is_no_number_is_named() -> None:
 
     learner.gradients = broken
     with torch.no_grad():
-        assert learner.checked_step(*batch(0), 0, 0.1, loss) == "the gradient of hidden2.linear.bias"
+        assert learner.checked_step(*batch(0), 0, 0.1, loss) == "the gradient of hidden2.linear.bias is not"
         learner.gradients = lambda x, target, loss: (gradients(x, target, loss), loss.fill_(torch.nan))  # type: ignore[assignment, return-value]
-        assert learner.checked_step(*batch(0), 0, 0.1, loss) == "the loss"
+        assert learner.checked_step(*batch(0), 0, 0.1, loss) == "the loss is not"
 
 
 @every_optimizer
@@ -328,7 +328,7 @@ def test_an_overflow_lowers_the_scale_and_takes_no_step() -> None:
     learner = solo(scale=LossScale(2.0**1023), ema=0.9)
     before = learner.flat.data.clone(), learner.average.clone()
     learner.flat.grad.fill_(torch.inf)
-    learner._update(*batch(0), 0, 0.1)
+    learner._update(*batch(0), 0, 0.1, torch.zeros(()))
     exactly((learner.flat.data, learner.average), before)
     assert learner.scale.value == 2.0**1022
 

@@ -146,6 +146,23 @@ def test_t11_a_loss_that_is_not_finite_stops_before_the_optimizer_moves(tmp_path
         assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
+@pytest.mark.parametrize("gradients", ["written", "autograd"])
+def test_t13_a_gradient_beyond_its_limit_ends_a_run_before_the_step(gradients: str, tmp_path: Path) -> None:
+    changes = {"data": {"kind": "friedman", "rows": 200}, "optimizer": {"kind": "sgd", "lr": 0.5}, "trainer.gradients": gradients}
+    norms = [row["health/output/gradient_norm"] for row in RunFolder(Path(run(tmp_path / "free", changes).folder)).read_metrics()]
+    with pytest.raises(DivergedError, match=r"the gradient's norm is .*, above trainer\.gradient_limit=0\.05") as caught:
+        run(tmp_path, {**changes, "trainer.gradient_limit": 0.05})
+    assert min(norms) > 0.05
+    assert "at step 1 (epoch 1)" in caught.value.what
+    assert newest(only_run(tmp_path)).step == 0
+
+
+def test_t13_a_limit_that_is_never_reached_changes_no_bit(tmp_path: Path) -> None:
+    free, limited = (run(tmp_path, {"trainer.gradient_limit": limit}) for limit in (None, 1e6))
+    one, other = (Path(summary.folder, "metrics.jsonl").read_bytes() for summary in (free, limited))
+    assert one == other
+
+
 def test_t11_the_kept_state_is_that_of_the_last_good_step(tmp_path: Path) -> None:
     changes = {"optimizer": {"kind": "sgd", "lr": 1e30}, "data": {"kind": "friedman", "rows": 200}, "activation": {"kind": "relu"}}
     with pytest.raises(DivergedError):

@@ -79,6 +79,7 @@ def assemble(
         made.noise,
         ema=config.trainer.ema,
         scale=made.scale,
+        gradient_limit=config.trainer.gradient_limit,
         reseed=config.model.kind == "custom",
     )
     judge = partial(_judge, learner, made.question)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import nan
 from typing import Any, Protocol
 
 import torch
@@ -39,7 +40,7 @@ class Learner(Protocol):
         """Learn from one batch: x (B, D), target (B, …); write the batch's loss, before the step, into `loss`: ()."""
 
     def checked_step(self, x: Tensor, target: Tensor, step: int, lr: float, loss: Tensor) -> str:
-        """As `step`, but nothing moves where a number is not finite: -> what the first such tensor is, or ''."""
+        """As `step`, but nothing moves where a number is not finite: -> "X is not" of the first such tensor X, or ''."""
 
     def is_finite(self) -> Tensor:
         """Whether every parameter and running statistic is a finite number: () of bool, on the device."""
@@ -87,10 +88,12 @@ class Solo:
         *,
         ema: float = 0.0,
         scale: LossScale | None = None,
+        gradient_limit: float | None = None,
         reseed: bool = False,
     ) -> None:
-        """ema: decay of the averaged weights, 0 for none; scale: fp16's loss scale, which `gradients` applies;
-        reseed: begin torch's own generator anew at each step, for networks that draw from it."""
+        """ema: decay of the averaged weights, 0 for none; scale: fp16's loss scale, which `gradients` applies; gradient_limit: a gradient
+        with a greater norm counts as not finite; reseed: begin torch's own generator anew at each step, for networks that draw from it.
+        """
         self.network = network
         self.flat = flat
         self.gradients = gradients
@@ -101,6 +104,8 @@ class Solo:
         self.ema = ema
         self.average = flat.data.clone() if ema else None
         self.scale = scale
+        self.gradient_limit = gradient_limit
+        self._length = torch.zeros(())  # of the last gradient, where it has a limit
         self.reseed = reseed
         self._health = Health(network, flat)
         frozen = {name: parameter.detach() for name, parameter in network.named_parameters() if not parameter.requires_grad}
@@ -113,7 +118,7 @@ class Solo:
         """See `Learner.step`."""
         self._at(step)
         self.gradients(x, target, loss)
-        self._update(x, target, step, lr)
+        self._update(x, target, step, lr, loss)
 
     def checked_step(self, x: Tensor, target: Tensor, step: int, lr: float, loss: Tensor) -> str:
         """See `Learner.checked_step`."""
@@ -122,22 +127,28 @@ class Solo:
         self.gradients(x, target, loss)
         bad = self._first_bad(x, loss)
         if not bad:
-            self._update(x, target, step, lr)
+            self._update(x, target, step, lr, loss)
+            if not loss.isfinite():
+                self.restore(before)
+                return f"the gradient's norm is {float(self._length):.3g}, above trainer.gradient_limit={self.gradient_limit:g}"
             moved = {name: self.flat.view(name) for name in self.flat.spans} | self._statistics
             bad = next((f"{name} after the step" for name, tensor in moved.items() if not tensor.isfinite().all()), "")
         if bad:
             self.restore(before)
-        return bad
+        return bad and f"{bad} is not"
 
     def _at(self, step: int) -> None:
         self.noise.step = step
         if self.reseed:
             torch.manual_seed(key(self.noise.seed, "custom", step))
 
-    def _update(self, x: Tensor, target: Tensor, step: int, lr: float) -> None:
+    def _update(self, x: Tensor, target: Tensor, step: int, lr: float, loss: Tensor) -> None:
         flat, regularizer = self.flat, self.regularizer
         if self.scale is not None and not self.scale.unscale(flat.grad):
             return
+        if self.gradient_limit is not None:
+            self._length = flat.grad.norm()
+            loss.masked_fill_(self._length > self.gradient_limit, nan)  # seen at the next border: the device need not wait for the host
         if self._health.marked:
             self._health.note_gradient()
         if self.optimizer.needs_closure:

@@ -191,7 +191,7 @@ class Trainer:
                 self._losses[batch:] = 0.0
                 rows = self.batches.numbers(batch, order)
                 raise DivergedError(
-                    f"training must stay finite, however: {bad} is not, at step {step + 1} (epoch {place.epoch + 1})",
+                    f"training must stay finite, however: {bad}, at step {step + 1} (epoch {place.epoch + 1})",
                     where=f"data rows {', '.join(map(str, rows[:8]))}{', …' if len(rows) > 8 else ''}",
                     fix=f"Try a smaller rate, optimizer.lr={self.rate(step) / 10:.3g}, or regularization.clip_norm=1",
                 )

@@ -58,6 +58,8 @@ class Trainer(Settings):
     """Stop when a metric has reached a value."""
     checkpoint_every: OftenField = Often(30, "seconds")
     """How often a checkpoint is written: 30s, 500steps, 1epoch; by time it never costs more than 2 % of the training."""
+    gradient_limit: Positive | None = None
+    """End as diverged before a step whose gradient, over all parameters and before clipping, has a greater norm; null: no limit."""
     ema: Probability = 0.0
     """Decay of an exponential moving average of the weights, which is then measured and saved instead; 0 is off."""
     gradients: Literal["auto", "written", "autograd"] = "auto"
