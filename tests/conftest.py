@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from dnnlab import pictures, provenance
+
 
 @pytest.fixture(autouse=True)
 def fresh_torch() -> Iterator[None]:
@@ -17,3 +19,12 @@ def fresh_torch() -> Iterator[None]:
     yield
     torch.set_default_dtype(dtype)
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def quick_runs() -> Iterator[None]:
+    """Runs with one small picture, whose checkout nobody asks for: for tests that train hundreds of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "draw", lambda parts, records: {"picture": b"\x89PNG"})
+        patch.setattr(provenance, "commit", lambda: None)
+        yield

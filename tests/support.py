@@ -91,3 +91,18 @@ def differences(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
 def same(one: Tensor, other: Tensor) -> bool:
     """Equal shape, type and bits (a NaN equals itself)."""
     return one.dtype == other.dtype and one.shape == other.shape and bool(torch.equal(one.nan_to_num(7.25), other.nan_to_num(7.25)))
+
+
+IDENTITY = (
+    "config.json", "config.yaml", "schema.json", "metrics.jsonl", "metrics.csv", "checkpoints/encoder.json",
+    "checkpoints/encoder.safetensors", "checkpoints/step-*/state.safetensors", "checkpoints/step-*/best.safetensors",
+)  # fmt: skip
+
+
+def identity(folder: str | Path) -> dict[str, Any]:
+    """What equal runs have in common to the byte (docs/run-folder.md), by name; of the checkpoints the last one counts."""
+    root = Path(folder)
+    last = newest(root).folder.name
+    names = sorted(path.relative_to(root).as_posix() for pattern in IDENTITY for path in root.glob(pattern))
+    told = {name: (root / name).read_bytes() for name in names if "step-" not in name or last in name}
+    return {**told, "metrics": RunFolder.open(root).read_run()["metrics"]}

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from errno import EPIPE
 from pathlib import Path
 from signal import SIG_IGN, Signals, getsignal, signal
 from types import FrameType
@@ -54,7 +55,10 @@ def _leave(number: int, frame: FrameType | None) -> None:
 def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
     """Do some work of the door and tell its errors; -> the exit code. A traceback stands only for a fault of our own, or in debugging."""
     try:
-        return work()
+        code = work()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except DnnlabError as error:
         if debug:
             traceback.print_exc()
@@ -63,9 +67,20 @@ def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
     except KeyboardInterrupt:
         print("dnnlab: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has left: `dnnlab schema | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        from dnnlab.files import RAN_OUT, refusal, silence
+
+        if error.errno == EPIPE:  # the reader of our output has left: `dnnlab schema | head`
+            silence()
+            return 0
+        if debug or error.errno not in RAN_OUT:
+            traceback.print_exc()
+        if error.errno not in RAN_OUT:
+            return 1
+        silence()
+        fault = refusal(error, str(error.filename or "standard output"))
+        tell(fault)
+        return fault.exit_code
     except Exception:
         traceback.print_exc()
         return 1

@@ -7,13 +7,14 @@ import io
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from errno import ENOSPC
+from errno import EACCES, EDQUOT, EINVAL, EIO, EMFILE, ENAMETOOLONG, ENFILE, ENOMEM, ENOSPC, ENOTSUP, EPERM, EROFS
 from pathlib import Path
 from typing import Any
 
-from dnnlab.errors import ArtifactError, ResourceError
+from dnnlab.errors import ConfigError, DnnlabError, ResourceError, shown
 
 
 def plain(value: Any) -> Any:
@@ -45,17 +46,28 @@ def to_json(value: Any, *, indent: int | None = 2) -> str:
     return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read an object back; ArtifactError where the file is missing or damaged."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArtifactError(f"must be a readable file, however: {error.strerror}", where=str(path)) from error
-    except ValueError as error:
-        raise ArtifactError(f"must be JSON, however: {error}", where=str(path)) from error
-    if not isinstance(value, dict):
-        raise ArtifactError("must hold a JSON object, however it holds something else", where=str(path))
-    return value
+RAN_OUT = (ENOSPC, EDQUOT, EIO, EROFS, EMFILE, ENFILE, EACCES, EPERM, ENOMEM)  # what no program can help
+
+
+def silence() -> None:
+    """Let what is still buffered for standard output go nowhere: else Python complains when it exits."""
+    if sys.stdout is not None:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def refusal(error: OSError, where: str, size: int | None = None, *, otherwise: str = "") -> DnnlabError:
+    """What the system refused, as an error that names the place, the reason and the bytes needed.
+
+    >>> str(refusal(OSError(ENOSPC, "No space left on device"), "a.json", 12))
+    'must be writable, however: No space left on device (12 bytes needed) - a.json - Free some space'
+    """
+    if error.errno == ENAMETOOLONG:
+        return ConfigError("a path must be one that the file system takes, however: it is too long", where=shown(where), fix=otherwise)
+    full = error.errno in (ENOSPC, EDQUOT)
+    needed = f" ({size} bytes needed)" if size is not None and full else ""
+    fix = "Free some space" if full else otherwise
+    return ResourceError(f"must be writable, however: {error.strerror or error}{needed}", where=where, fix=fix)
 
 
 @contextmanager
@@ -64,9 +76,7 @@ def naming(path: Path, size: int | None = None, *, otherwise: str = "Try another
     try:
         yield
     except OSError as error:
-        needed = f" ({size} bytes needed)" if size is not None and error.errno == ENOSPC else ""
-        fix = "Free some space" if error.errno == ENOSPC else otherwise
-        raise ResourceError(f"must be writable, however: {error.strerror or error}{needed}", where=str(path), fix=fix) from error
+        raise refusal(error, str(path), size, otherwise=otherwise) from error
 
 
 def write_new(path: Path, content: bytes) -> None:
@@ -100,6 +110,9 @@ def sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (EINVAL, ENOTSUP):  # some file systems keep no folders to bring anywhere
+            raise
     finally:
         os.close(handle)
 

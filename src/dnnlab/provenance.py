@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("dnnlab", "torch", "numpy", "scikit-learn", "polars", "torchmetrics", "safetensors", "hydra-core", "omegaconf", "pydantic")
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Versions of Python and of the packages that a result depends on, read without importing them.
 
     >>> sorted(versions())[:3]

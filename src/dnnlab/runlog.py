@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO, final
 
-from dnnlab.files import naming, printable
+from dnnlab.files import naming, printable, refusal
 
 
 @final
@@ -24,6 +25,23 @@ class _Plain(logging.Formatter):
         return "\n    ".join(printable(line) for line in lines)
 
 
+@final
+class _File(logging.FileHandler):
+    """A log that ends the run where it cannot be written: a full disk is nothing to go on with in silence."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Raise what the system said; ResourceError."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise refusal(error, self.baseFilename) from error
+        super().handleError(record)
+
+    def close(self) -> None:
+        """Let go of the file; what could not be written is not tried again."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
     """While it lasts, the log at `path` receives warnings and everything that dnnlab says from level INFO on.
@@ -31,7 +49,7 @@ def logged(path: Path) -> Iterator[None]:
     Warnings are shown as before, too; what others log is kept from the level that they were set to.
     """
     with naming(path):
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = _File(path, encoding="utf-8")
     handler.setFormatter(_Plain())
     root, own = logging.getLogger(), logging.getLogger("dnnlab")
     level, show = own.level, warnings.showwarning

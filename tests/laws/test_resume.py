@@ -1,17 +1,28 @@
-"""Law 2: stopped anywhere, also inside an epoch, saved to files and continued in a new process = never stopped, bit for bit."""
+"""Law 2: stopped anywhere, also inside an epoch, saved to files and continued in a new process = never stopped, bit for bit.
+
+The first half looks at trainers, the second at run folders: a process that dies at a step is an exception that nobody hears.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
+from dnnlab.app import resume, train
+from dnnlab.checkpoints import Checkpoints
+from dnnlab.config.request import Request
 from dnnlab.records import Epoch
-from tests.support import Parts, differences, parts, state
+from dnnlab.resume import Order
+from dnnlab.tally import Tally
+from tests.support import Parts, differences, identity, newest, parts, settings, state
 
+pytestmark = pytest.mark.usefixtures("quick_runs")
 EPOCHS, STEPS = 3, 15  # 144 training rows in batches of 32: 5 steps an epoch
 
 OPTIMIZERS = (
@@ -102,3 +113,110 @@ def test_resuming_twice_in_a_row_changes_nothing(tmp_path: Path) -> None:
     records += list(third.trainer)
     assert told(records) == wanted
     assert differences(state(whole), state(third)) == []
+
+
+# Run folders
+
+QUIET = {"logger": {"progress": False, "tensorboard": False}, "trainer.checkpoint_every": "1steps"}
+KINDS = {
+    "early stopping": {"trainer.early_stopping.patience": 1, "trainer.early_stopping.min_delta": 10.0},
+    "a value to stop at": {"trainer.stop_at": {"metric": "valid/accuracy", "value": 0.5}},
+    "last state": {"trainer.restore_best": False},
+    "sampling": {"trainer.sampling": "balanced"},
+    "float64": {"precision": "float64"},
+    "a table": {"data": {"kind": "iris"}},
+    "cosine": {"scheduler": {"kind": "cosine"}},
+    **RULES,
+}
+
+
+class Killed(BaseException):
+    """As if the process were gone."""
+
+
+def begin(changes: dict[str, Any], folder: Path, step: int | None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run that dies as soon as the checkpoint of a step is written, if one is named."""
+    config = settings({**QUIET, **changes})
+    request = Request(config, "name: test\n", config.model_dump(mode="json"), folder=folder, brief=True)
+    with dying(step, monkeypatch):
+        train(request)
+    return folder
+
+
+def go_on(folder: Path, monkeypatch: pytest.MonkeyPatch, step: int | None = None, **wishes: Any) -> Path:
+    """Continue it; it may die again."""
+    with dying(step, monkeypatch):
+        resume(Order(folder, brief=True, **wishes))
+    return folder
+
+
+@contextmanager
+def dying(step: int | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    write = Checkpoints.write
+
+    def last(self: Checkpoints, tally: Tally) -> None:
+        write(self, tally)
+        if self.trainer.position.step == step:
+            self.folder.close()  # what the system does for a process that dies
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "write", last)
+        with pytest.raises(Killed) if step is not None else nullcontext():
+            yield
+
+
+def differing(one: Path, other: Path) -> list[str]:
+    first, second = identity(one), identity(other)
+    return [name for name in sorted(first.keys() | second.keys()) if first.get(name) != second.get(name)]
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_killed_run_goes_on_bit_for_bit_with_every_optimizer(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = kind in ("gd", "lbfgs")
+    lr = {} if kind in ("lbfgs", "adadelta") else {"lr": 0.01}
+    changes = {"optimizer": {"kind": kind, **lr}, "trainer.batch_size": "full" if full else 32}
+    whole = begin(changes, tmp_path / "whole", None, monkeypatch)
+    broken = begin(changes, tmp_path / "broken", 2 if full else 7, monkeypatch)
+    assert differing(go_on(broken, monkeypatch), whole) == []
+
+
+@pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS.keys())
+def test_a_killed_run_goes_on_bit_for_bit_with_every_rule(changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside an epoch, and at the border of one."""
+    whole = begin(changes, tmp_path / "whole", None, monkeypatch)
+    for step in (3, newest(whole).document["facts"]["trainer"]["position"]["step"] // 2, newest(whole).step - 1):
+        broken = begin(changes, tmp_path / f"broken{step}", step, monkeypatch)
+        assert differing(go_on(broken, monkeypatch), whole) == [], step
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_bit_for_bit_from_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"regularization": {"dropout": 0.3}, "trainer.ema": 0.9, "scheduler": {"kind": "plateau", "patience": 1, "min_delta": 10.0}}
+    whole = begin(changes, tmp_path / "whole", None, monkeypatch)
+    for step in range(1, STEPS + 1):
+        broken = begin(changes, tmp_path / f"broken{step}", step, monkeypatch)
+        assert differing(go_on(broken, monkeypatch), whole) == [], step
+
+
+def test_t02_killed_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"regularization": {"dropout": 0.3}}
+    whole = begin(changes, tmp_path / "whole", None, monkeypatch)
+    broken = begin(changes, tmp_path / "broken", 3, monkeypatch)
+    for step in (4, 5, 11):
+        go_on(broken, monkeypatch, step)
+    assert differing(go_on(broken, monkeypatch), whole) == []
+
+
+def test_pauses_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law 4: a checkpoint at every step leaves the bits of a run that has one at its end only."""
+    often = begin({}, tmp_path / "often", None, monkeypatch)
+    seldom = begin({"trainer.checkpoint_every": "1000epochs"}, tmp_path / "seldom", None, monkeypatch)
+    assert set(differing(often, seldom)) == {"config.json"}
+
+
+def test_a_run_that_is_longer_has_the_bits_of_one_that_was_so_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = begin({"trainer.restore_best": False}, tmp_path / "short", None, monkeypatch)
+    long = begin({"trainer.restore_best": False, "trainer.epochs": 5}, tmp_path / "long", None, monkeypatch)
+    go_on(short, monkeypatch, changes={"trainer.epochs": 5})
+    assert set(differing(short, long)) <= {"config.yaml"}  # written by a program this time

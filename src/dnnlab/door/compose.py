@@ -105,7 +105,9 @@ def _job_of_sweep(config: DictConfig, context: Any) -> None:
     folder = Path(context.runtime.output_dir)
     overrides = [str(override) for override in OmegaConf.to_container(context.overrides.task, resolve=False) or ()]
     title = " ".join((f"job {context.job.num}:", *overrides))
-    print(title, flush=True)
+    from dnnlab.loggers.console import say
+
+    say(title)
     request: Request | None = None
     try:
         request = _request(config, context, folder)

@@ -2,30 +2,70 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from errno import EBADF, EIO, ENXIO, EPIPE
 from functools import cache
-from typing import final
+from io import TextIOBase
+from typing import IO, cast, final
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dnnlab.files import printable
+from dnnlab.files import printable, refusal, silence
 from dnnlab.records import Finding, Summary
 
 PARTS = ("train/", "valid/", "test/")
 
 
+GONE = (EPIPE, EIO, EBADF, ENXIO)  # what the system says of a pipe that nobody reads, or a terminal that hung up
+
+
+@final
+class Output(TextIOBase):
+    """Standard output as it is at the moment: BrokenPipeError where nobody hears it any longer, ResourceError where its disk is full."""
+
+    def write(self, text: str) -> int:
+        """Say it."""
+        with _heard():
+            return 0 if sys.stdout is None else sys.stdout.write(text)
+
+    def flush(self) -> None:
+        """Say it now."""
+        with _heard():
+            if sys.stdout is not None:
+                sys.stdout.flush()
+
+    def isatty(self) -> bool:
+        """Whether a person may be looking."""
+        return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
+
+    def fileno(self) -> int:
+        """The system's number for it."""
+        return sys.stdout.fileno()
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in GONE:
+            raise BrokenPipeError(*error.args) from error
+        silence()
+        raise refusal(error, "standard output") from error
+
+
 @final
 class Terminal(Console):
-    """Standard output; when nobody reads it any longer (`… | head`), the run goes on in silence."""
+    """Standard output; when nobody hears it any longer (`… | head`), the run goes on in silence."""
 
     def on_broken_pipe(self) -> None:
-        """Say no more, and let what is still buffered go nowhere: else Python complains when it exits."""
+        """Say no more."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence()
 
 
 @cache
@@ -34,7 +74,12 @@ def terminal() -> Terminal:
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")  # a terminal that knows only ASCII shows ? for what it cannot
-    return Terminal(highlight=False)
+    return Terminal(file=cast(IO[str], Output()), highlight=False)
+
+
+def say(line: str) -> None:
+    """One line, however wide the terminal."""
+    terminal().print(Text(printable(line)), soft_wrap=True)
 
 
 def number(value: float) -> str:

@@ -96,9 +96,13 @@ class RunFolder:
             check_name(name)
             refuse(root / name, forbid, "name")
             folder = cls(new_folder(root / name, now or datetime.now()))
-        folder._claim()
-        folder._keep_settings(config, written)
-        folder.status("running", {"started": now_as_text()})
+        try:
+            folder._claim()
+            folder._keep_settings(config, written)
+            folder.status("running", {"started": now_as_text()})
+        except DnnlabError:
+            folder.close()
+            raise
         return folder
 
     @classmethod
@@ -111,11 +115,7 @@ class RunFolder:
     def _claim(self) -> None:
         self._refuse_a_run()
         self._lock.take()
-        try:
-            self._refuse_a_run()  # of a process that was here a moment ago
-        except BusyError:
-            self._lock.release()
-            raise
+        self._refuse_a_run()  # of a process that was here a moment ago
         self._lock.sign()
         self._sweep()
 
@@ -141,7 +141,7 @@ class RunFolder:
         self._sweep()
         self._write_manifest(self._fixed())
         self._rows.cut(mark or {"bytes": 0, "sha256": _EMPTY})
-        self._run = {key: value for key, value in (self.read_run() if is_inside(self.path, RUN) else {}).items() if key not in ENDINGS}
+        self._run = {key: value for key, value in self.read_run().items() if key not in ENDINGS}
         self.status("running", facts)
 
     def _sweep(self) -> None:
@@ -300,7 +300,9 @@ class RunFolder:
         return parse(content, where)
 
     def read_run(self) -> dict[str, Any]:
-        """What run.json says."""
+        """What run.json says; {} where a process died before it wrote the first one."""
+        if not os.path.lexists(self.path / RUN) and RUN not in self.read_manifest().files:
+            return {}
         return unsealed(read_inside(self.path, RUN), str(self.path / RUN))
 
     def read_config(self) -> dict[str, Any]:
@@ -335,7 +337,7 @@ class RunFolder:
     def generation(self, *, fallback: bool = False) -> Generation | None:
         """The newest checkpoint; with `fallback` the newest that is whole. None where none was finished yet."""
         found = newest(self.path, fallback=fallback)
-        if found is None and is_inside(self.path, RUN) and self.read_run().get("checkpoint"):
+        if found is None and self.read_run().get("checkpoint"):
             raise ArtifactError(f"must hold the checkpoint that {RUN} tells of, however: none", where=str(self.path / CHECKPOINTS))
         return found
 

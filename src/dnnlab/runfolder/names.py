@@ -43,11 +43,12 @@ def check_name(name: str) -> None:
 
 def refuse(path: Path, forbid: Path | None, where: str) -> None:
     """No run in the root of the file system, in somebody's home itself, or inside the data."""
-    full = path.resolve()
+    with naming(path):
+        full, is_file = path.resolve(), path.exists() and not path.is_dir()
     fix = "Try hydra.run.dir=outputs/my_run"
     if full in (Path(full.anchor), Path.home().resolve()):
         raise ConfigError(f"must be a folder of its own, however: {shown(str(full))}", where=where, fix=fix)
     if forbid is not None and full.is_relative_to(forbid.resolve()):
         raise ConfigError(f"must lie outside the folder of the data, however: {shown(str(path))}", where=f"{where}, data.root", fix=fix)
-    if full.exists() and not full.is_dir():
+    if is_file:
         raise ConfigError(f"must be a folder, however it is a file: {shown(str(path))}", where=where, fix=fix)
