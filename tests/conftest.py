@@ -25,6 +25,6 @@ def fresh_torch() -> Iterator[None]:
 def quick_runs() -> Iterator[None]:
     """Runs with one small picture, whose checkout nobody asks for: for tests that train hundreds of them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "draw", lambda parts, records: {"picture": b"\x89PNG"})
+        patch.setattr(pictures, "draw", lambda parts, records: {"picture": b"\x89PNG" + bytes(28)})
         patch.setattr(provenance, "commit", lambda: None)
         yield

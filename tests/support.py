@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from dnnlab.assembly import Parts, assemble
+from dnnlab.checkpoints import Checkpoints
 from dnnlab.config.run import RunConfig
 from dnnlab.runfolder import Generation, RunFolder
 from dnnlab.runfolder.manifest import Fingerprint
 from dnnlab.runfolder.sealed import sealed
+from dnnlab.tally import Tally
 
 BASE: dict[str, Any] = {
     "name": "test",
@@ -106,3 +111,30 @@ def identity(folder: str | Path) -> dict[str, Any]:
     names = sorted(path.relative_to(root).as_posix() for pattern in IDENTITY for path in root.glob(pattern))
     told = {name: (root / name).read_bytes() for name in names if "step-" not in name or last in name}
     return {**told, "metrics": RunFolder.open(root).read_run()["metrics"]}
+
+
+def differing(one: str | Path, other: str | Path) -> list[str]:
+    """The names of what two runs should have in common and have not."""
+    first, second = identity(one), identity(other)
+    return [name for name in sorted(first.keys() | second.keys()) if first.get(name) != second.get(name)]
+
+
+class Killed(BaseException):
+    """As if the process were gone."""
+
+
+@contextmanager
+def dying(step: int | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within, a run dies as soon as the checkpoint of a step is written; None: it does not."""
+    write = Checkpoints.write
+
+    def last(self: Checkpoints, tally: Tally) -> None:
+        write(self, tally)
+        if self.trainer.position.step == step:
+            self.folder.close()  # what the system does for a process that dies
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "write", last)
+        with pytest.raises(Killed) if step is not None else nullcontext():
+            yield

@@ -15,10 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dnnlab.config.reader import read
 from dnnlab.config.request import Request
+from dnnlab.config.yamlfile import as_yaml
 from dnnlab.door.arguments import Arguments, parse
 from dnnlab.door.references import resolve
 from dnnlab.door.resuming import changes_in
@@ -97,7 +96,7 @@ def train(
         app.train(
             Request(
                 config=config,
-                written=yaml.safe_dump(written, sort_keys=False, allow_unicode=True),
+                written=as_yaml(written),
                 document=resolved.keep_references(config.model_dump(mode="json")),
                 folder=None if folder is None else Path(folder),
                 root=Path(root),

@@ -34,6 +34,7 @@ class Earlier:
     changed: tuple[str, ...] = ()  # settings that are others than they were, as key=value
     require_exact: bool = False
     allow_data_change: bool = False
+    died: bool = False  # the process before ended without a word: killed, or out of memory (T15)
 
     @property
     def keeps_description(self) -> bool:

@@ -10,13 +10,13 @@ from statistics import fmean, stdev
 from time import monotonic
 from typing import Any
 
-import yaml
 from rich.table import Table
 from rich.text import Text
 
 from dnnlab.build.rows import data_folder
 from dnnlab.config.request import Request
 from dnnlab.config.table import Data
+from dnnlab.config.yamlfile import as_yaml
 from dnnlab.errors import DataError, DivergedError
 from dnnlab.files import printable
 from dnnlab.loggers.console import PARTS, duration, number, terminal
@@ -118,13 +118,12 @@ def _one(
 def _of_fold(request: Request, fold: int, folder: RunFolder | None) -> Request:
     """The same request for one of the folds."""
     data = request.config.data.model_copy(update={"fold": fold})
-    written = yaml.safe_load(request.written)
-    written["data"]["fold"] = fold
+    document = {**request.document, "data": {**request.document["data"], "fold": fold}}
     return replace(
         request,
         config=request.config.model_copy(update={"data": data}),
-        written=yaml.safe_dump(written, sort_keys=False, allow_unicode=True),
-        document={**request.document, "data": {**request.document["data"], "fold": fold}},
+        written=as_yaml(document),
+        document=document,
         folder=None if folder is None else folder.fold(fold),
         brief=True,
     )

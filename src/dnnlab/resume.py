@@ -14,6 +14,7 @@ from dnnlab.config.request import Request
 from dnnlab.config.run import RunConfig
 from dnnlab.config.saved import read_saved
 from dnnlab.config.table import Memory
+from dnnlab.config.yamlfile import as_yaml
 from dnnlab.continuing import Earlier
 from dnnlab.crossval import cross_validate, is_asked
 from dnnlab.errors import ArtifactError, ConfigError, DivergedError, shown
@@ -98,13 +99,14 @@ def _go_on(
     if generation is not None and not child:
         _check_settings(generation, document)
     told = tuple(f"{key}={_at(document, key)}" for key in longer)
-    earlier = Earlier(folder, generation, child, told, order.require_exact, order.allow_data_change)
+    died = folder.read_run().get("status", "running") == "running"
+    earlier = Earlier(folder, generation, child, told, order.require_exact, order.allow_data_change, died)
     counts = earlier.threads
     if counts is not None and config.threads == "auto":
         config = config.model_copy(update={"threads": counts[0]})
     request = Request(
         config=config,
-        written=_as_yaml(document),
+        written=as_yaml(document),
         document=document,
         folder=None,
         trusted=order.trusted,
@@ -128,7 +130,7 @@ def _resume_folds(order: Order, folder: RunFolder, config: RunConfig, document: 
         )
     folder.take()
     request = Request(
-        config=config, written=_as_yaml(document), document=document, trusted=order.trusted, brief=order.brief, argv=_command(folder)
+        config=config, written=as_yaml(document), document=document, trusted=order.trusted, brief=order.brief, argv=_command(folder)
     )
     try:
         return cross_validate(request, folder, lambda path: resume(replace(order, path=path, brief=True)))
@@ -230,9 +232,3 @@ def _check_rows(config: RunConfig, order: Order) -> None:
 def _command(folder: RunFolder) -> tuple[str, ...]:
     said = folder.read_run().get("command")
     return tuple(map(str, said)) if isinstance(said, list) else ()
-
-
-def _as_yaml(document: Mapping[str, Any]) -> str:
-    import yaml
-
-    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))

@@ -127,7 +127,8 @@ def _begin(request: Request, parts: Parts, folder: RunFolder) -> None:
 def _tell_continued(request: Request, earlier: Earlier, inexact: tuple[str, ...]) -> None:
     """From where the run goes on, and whether it will have the bits of one that was never stopped."""
     made = earlier.generation
-    told = ["there was no checkpoint yet: it begins at step 0"] if made is None else [f"it goes on after step {made.step:,}"]
+    told = ["the process before died without a word"] * earlier.died
+    told += ["there was no checkpoint yet: it begins at step 0"] if made is None else [f"it goes on after step {made.step:,}"]
     told += [f"a damaged checkpoint was passed over: {made.instead_of}"] if made is not None and made.instead_of else []
     told += [f"not bit-exact: {reason}" for reason in inexact]
     for line in told:

@@ -6,8 +6,6 @@ The first half looks at trainers, the second at run folders: a process that dies
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from dnnlab.app import resume, train
-from dnnlab.checkpoints import Checkpoints
 from dnnlab.config.request import Request
 from dnnlab.records import Epoch
 from dnnlab.resume import Order
-from dnnlab.tally import Tally
-from tests.support import Parts, differences, identity, newest, parts, settings, state
+from tests.support import Parts, differences, differing, dying, newest, parts, settings, state
 
 pytestmark = pytest.mark.usefixtures("quick_runs")
 EPOCHS, STEPS = 3, 15  # 144 training rows in batches of 32: 5 steps an epoch
@@ -130,10 +126,6 @@ KINDS = {
 }
 
 
-class Killed(BaseException):
-    """As if the process were gone."""
-
-
 def begin(changes: dict[str, Any], folder: Path, step: int | None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that dies as soon as the checkpoint of a step is written, if one is named."""
     config = settings({**QUIET, **changes})
@@ -148,27 +140,6 @@ def go_on(folder: Path, monkeypatch: pytest.MonkeyPatch, step: int | None = None
     with dying(step, monkeypatch):
         resume(Order(folder, brief=True, **wishes))
     return folder
-
-
-@contextmanager
-def dying(step: int | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    write = Checkpoints.write
-
-    def last(self: Checkpoints, tally: Tally) -> None:
-        write(self, tally)
-        if self.trainer.position.step == step:
-            self.folder.close()  # what the system does for a process that dies
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "write", last)
-        with pytest.raises(Killed) if step is not None else nullcontext():
-            yield
-
-
-def differing(one: Path, other: Path) -> list[str]:
-    first, second = identity(one), identity(other)
-    return [name for name in sorted(first.keys() | second.keys()) if first.get(name) != second.get(name)]
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -229,3 +230,12 @@ def _is_number(text: str) -> bool:
 
 def _dotted(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
+
+
+def as_yaml(document: Mapping[str, Any]) -> str:
+    """Settings as YAML, in their order.
+
+    >>> as_yaml({"seed": 0, "name": "größe"})
+    'seed: 0\\nname: größe\\n'
+    """
+    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))

@@ -25,6 +25,7 @@ class Lock:
     def __init__(self, root: Path) -> None:
         self._path = root / LOCK
         self._handle: int | None = None
+        self._signed = False
 
     @property
     def held(self) -> bool:
@@ -50,22 +51,25 @@ class Lock:
                 ) from None
             log.warning("This file system has no locks (%s): nothing keeps two processes from training here", error.strerror)
             return
-        self._handle = handle
+        self._handle, self._signed = handle, os.fstat(handle).st_size > 0  # of a process that died
 
     def sign(self) -> None:
         """Write who holds it, for others to read."""
         if self._handle is not None:
             with naming(self._path):
                 os.ftruncate(self._handle, 0)
+                self._signed = True
                 os.pwrite(self._handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
 
     def release(self) -> None:
         """Let go of it, and leave no trace of this machine; a process that ends does so by itself."""
-        if self._handle is not None:
+        if self._handle is None:
+            return
+        if self._signed:
             with suppress(OSError):  # the folder is gone, or the disk full: the lock goes with the handle
                 os.ftruncate(self._handle, 0)
-            os.close(self._handle)
-            self._handle = None
+        os.close(self._handle)
+        self._handle, self._signed = None, False
 
 
 def _flock(handle: int) -> None:
