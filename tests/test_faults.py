@@ -92,6 +92,38 @@ def test_t08_a_disk_that_refuses_once_at_any_moment_loses_nothing(
         assert finish(folder) == whole, number
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the names of open files are not told here")
+def test_t03_nothing_gets_its_name_before_the_disk_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Power may be lost at any instant: file, rename, folder, in this order; and a checkpoint is complete before an older one goes."""
+    told: list[tuple[str, str]] = []
+    sync, replace, unlink = os.fsync, Path.replace, Path.unlink
+
+    def syncing(handle: int) -> None:
+        told.append(("sync", os.readlink(f"/proc/self/fd/{handle}")))
+        sync(handle)
+
+    def replacing(path: Path, target: Path) -> Path:
+        assert path.parent == target.parent, "a rename across folders may be one across file systems"
+        assert ("sync", str(path)) in told, f"{path.name} was renamed before it was on the disk"
+        told.append(("rename", str(target)))
+        return replace(path, target)
+
+    def unlinking(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "checkpoint.json" and path.exists():
+            newer = [generation.name for generation in RunFolder.open(tmp_path / "run").generations() if generation.name > path.parent.name]
+            assert len(newer) == 2, "two whole ones stay"
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(Path, "replace", replacing)
+    monkeypatch.setattr(Path, "unlink", unlinking)
+    train(request(tmp_path / "run"))
+    renames = [place for place, (what, _) in enumerate(told) if what == "rename"]
+    assert len(renames) > 20
+    for place in renames:
+        assert told[place + 1] == ("sync", str(Path(told[place][1]).parent)), "the folder's names follow at once"
+
+
 def test_t09_handles_that_run_out_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "write_new", Refusing(files.write_new, 1, errno.EMFILE))
     with pytest.raises(ResourceError, match="Too many open files"):

@@ -16,7 +16,7 @@ from dnnlab.exactness import environment
 from dnnlab.runfolder import Generation, RunFolder
 from dnnlab.tally import Tally
 
-SHARE = 50  # a checkpoint that is due by time comes after fifty times of what the last one cost: 2 % of the time at most
+SHARE = 60  # a checkpoint that is due by time comes after sixty times of what the last one cost: 2 % of the time at most, the first one included
 
 
 @final
