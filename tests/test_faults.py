@@ -99,7 +99,7 @@ def test_t03_nothing_gets_its_name_before_the_disk_has_it(tmp_path: Path, monkey
     sync, replace, unlink = os.fsync, Path.replace, Path.unlink
 
     def syncing(handle: int) -> None:
-        told.append(("sync", os.readlink(f"/proc/self/fd/{handle}")))
+        told.append(("sync", str(Path(f"/proc/self/fd/{handle}").readlink())))
         sync(handle)
 
     def replacing(path: Path, target: Path) -> Path:

@@ -320,10 +320,9 @@ def test_the_same_command_needs_a_name() -> None:
 # Folds, rows in memory, references
 
 
-def test_a_cross_validation_goes_on_in_the_fold_that_died(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", ["resume", "train"])
+def test_a_cross_validation_goes_on_in_the_fold_that_died(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     train("whole", "data.folds=3")
-    killed("broken", monkeypatch, "data.folds=3", step=1)
-    shutil.rmtree("broken")
     real = RunFolder.finish
     left = [2]
 
@@ -338,6 +337,8 @@ def test_a_cross_validation_goes_on_in_the_fold_that_died(monkeypatch: pytest.Mo
         train("broken", "data.folds=3", code=130)
     assert sorted(path.name for path in Path("broken/folds").iterdir()) == ["0", "1"]
     before = everything("broken/folds/0")
+    if command == "train":
+        train("broken", "data.folds=3", "--resume-if-exists")
     go_on("broken")
     assert everything("broken/folds/0") == before
     for fold in range(3):

@@ -16,7 +16,7 @@ from dnnlab.exactness import environment
 from dnnlab.runfolder import Generation, RunFolder
 from dnnlab.tally import Tally
 
-SHARE = 60  # a checkpoint that is due by time comes after sixty times of what the last one cost: 2 % of the time at most, the first one included
+SHARE = 60  # a checkpoint that is due by time comes after sixty times the cost of the last: 2 % at most, the first one included
 
 
 @final

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean, stdev
 from time import monotonic
 from typing import Any
@@ -33,7 +32,7 @@ def is_asked(data: object) -> bool:
     return isinstance(data, Data) and data.folds is not None and data.fold is None
 
 
-def cross_validate(request: Request, earlier: RunFolder | None = None, resume: Callable[[Path], Summary] | None = None) -> Summary:
+def cross_validate(request: Request, earlier: RunFolder | None = None, resume: Callable[[Request], Summary] | None = None) -> Summary:
     """Train every fold; -> the means of the final figures.
 
     A fold that diverges does not keep the others from being trained: it is left out of the means, and raised at the end. earlier: the
@@ -105,11 +104,11 @@ def _check(request: Request) -> None:
 
 
 def _one(
-    request: Request, folder: RunFolder, fold: int, lost: list[tuple[int, DivergedError]], resume: Callable[[Path], Summary] | None
+    request: Request, folder: RunFolder, fold: int, lost: list[tuple[int, DivergedError]], resume: Callable[[Request], Summary] | None
 ) -> Summary:
-    own, path = _of_fold(request, fold, folder), folder.fold(fold)
+    own = _of_fold(request, fold, folder)
     try:
-        return resume(path) if resume is not None and has_begun(path) else run(own)
+        return resume(own) if resume is not None and has_begun(folder.fold(fold)) else run(own)
     except DivergedError as error:
         lost.append((fold, error))
         return Summary("diverged", str(own.folder), {}, 0, 0, 0.0, (Finding("warning", f"fold {fold}: {error.what}", error.fix),))

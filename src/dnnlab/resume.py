@@ -122,7 +122,8 @@ def _go_on(
 
 def _resume_folds(order: Order, folder: RunFolder, config: RunConfig, document: dict[str, Any]) -> Summary:
     """The folds that are finished stay; the others go on, or begin."""
-    if different(folder.read_config(), document):
+    changes = {key: _at(document, key) for key in different(folder.read_config(), document)}
+    if not changes.keys() <= set(PLACES):
         raise ConfigError(
             "a cross-validation must go on with the settings it began with, however: others are given",
             where="command line",
@@ -132,8 +133,13 @@ def _resume_folds(order: Order, folder: RunFolder, config: RunConfig, document: 
     request = Request(
         config=config, written=as_yaml(document), document=document, trusted=order.trusted, brief=order.brief, argv=_command(folder)
     )
+
+    def one(fold: Request) -> Summary:
+        assert fold.folder is not None
+        return resume(replace(order, path=fold.folder, changes=changes, config=fold.config, brief=True))
+
     try:
-        return cross_validate(request, folder, lambda path: resume(replace(order, path=path, brief=True)))
+        return cross_validate(request, folder, one)
     finally:
         folder.close()
 
