@@ -183,6 +183,9 @@ def test_settings_that_are_missing_or_off_are_no_hparams() -> None:
 
 
 def test_a_run_that_goes_on_makes_its_events_anew_from_the_rows_that_count(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import SessionLog
+
     folder = RunFolder.create(tmp_path, "run", {})
     logged_run(folder, epochs=4)
     again = TensorBoard(folder)
@@ -190,6 +193,8 @@ def test_a_run_that_goes_on_makes_its_events_anew_from_the_rows_that_count(tmp_p
     assert sorted(path.name for path in folder.tensorboard.iterdir()) == ["events.out.tfevents.0001"]
     again.epoch(record(3))
     again.finish(summary(), {})
+    first = list(LegacyEventFileLoader(str(folder.tensorboard / "events.out.tfevents.0001")).Load())[1]
+    assert (first.session_log.status, first.step) == (SessionLog.START, 0)  # a TensorBoard that is open forgets what it read
     assert [event.step for event in events(folder).Scalars("train/loss")] == [10, 20, 30]
 
 

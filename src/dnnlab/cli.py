@@ -1,4 +1,4 @@
-"""The shell's door: `dnnlab train` (and train.py), `resume`, `check`, `predict`, `evaluate`, `explain`, `schema`. One line on
+"""The shell's door: `dnnlab train` (and train.py), `resume`, `check`, `predict`, `evaluate`, `verify`, `explain`, `schema`. One line on
 stderr for an error, and an exit code."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dnnlab import __version__
 from dnnlab.door.voice import tell
 from dnnlab.errors import ConfigError, DnnlabError, SweepError, did_you_mean, shown
 
-VERBS = ("train", "resume", "check", "predict", "evaluate", "explain", "schema")
+VERBS = ("train", "resume", "check", "predict", "evaluate", "verify", "explain", "schema")
 INTERRUPTED = 130
 
 
@@ -261,6 +261,24 @@ def _evaluate(
 
     trusted = frozenset(trust or ())
     evaluated(run, file, strict=strict, as_json=as_json, allow_change=allow_data_change, form=form, trusted=trusted)
+
+
+@shell.command("verify")
+def _verify(
+    run: Run,
+    files_only: Annotated[bool, typer.Option("--files-only", help="Look at the files, and measure nothing.")] = False,
+    fallback: Fallback = False,
+    digest: Annotated[str, typer.Option("--digest", help="What the folder's digest must be, as you were told by another way.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+    env: Env = None,
+    trust: Trust = None,
+) -> None:
+    """Look whether a run folder is what it says: every hash, every file, every figure."""
+    from dnnlab.door.verifying import verified
+
+    verified(
+        run, files_only=files_only, fallback=fallback, digest=digest, as_json=as_json, trusted=frozenset(trust or ()), env=tuple(env or ())
+    )
 
 
 @shell.command("explain", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from dnnlab.files import naming
 from dnnlab.loggers import Beginning
+from dnnlab.loggers.events import framed
 from dnnlab.records import Epoch, Summary
 from dnnlab.runfolder import RunFolder
 
@@ -52,6 +53,8 @@ class TensorBoard:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("xb", buffering=0)
         self._write(file_version="brain.Event:2")
+        if self._older:
+            self._write(restarts=True)  # a TensorBoard that is open forgets what it read
         self._write(summary=_session_start(hparams(beginning.config)))
         if beginning.model is not None and beginning.example is not None:
             self._graph(beginning.model, beginning.example)
@@ -97,15 +100,20 @@ class TensorBoard:
         self._write(summary=Values(value=[Values.Value(tag=tag, simple_value=value) for tag, value in values.items()]), step=step)
 
     def _write(
-        self, *, summary: Values | None = None, step: int = 0, file_version: str | None = None, graph_def: bytes | None = None
+        self,
+        *,
+        summary: Values | None = None,
+        step: int = 0,
+        file_version: str | None = None,
+        graph_def: bytes | None = None,
+        restarts: bool = False,
     ) -> None:
-        """Append one record of TensorFlow's format: length, its checksum, event, its checksum."""
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+        """Append one event."""
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
-        event = Event(wall_time=time.time(), step=step, summary=summary, file_version=file_version, graph_def=graph_def).SerializeToString()
-        length = struct.pack("<Q", len(event))
-        content = length + struct.pack("<I", masked_crc32c(length)) + event + struct.pack("<I", masked_crc32c(event))
+        log = SessionLog(status=SessionLog.START) if restarts else None
+        event = Event(wall_time=time.time(), step=step, summary=summary, file_version=file_version, graph_def=graph_def, session_log=log)
+        content = framed(event.SerializeToString())
         if self._file is None:
             raise RuntimeError("start comes first")
         with naming(self._path, len(content)):

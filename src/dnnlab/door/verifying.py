@@ -1,0 +1,29 @@
+"""`dnnlab verify`: the verdict on a run folder, in words or as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from dnnlab.errors import ArtifactError
+from dnnlab.files import printable, to_json
+
+
+def verified(
+    run: Path, *, files_only: bool, fallback: bool, digest: str, as_json: bool, trusted: frozenset[str], env: tuple[str, ...]
+) -> None:
+    """Print the verdict; ArtifactError where something is not as it should be."""
+    from dnnlab.verify import check_digest, verify  # torch comes in here
+
+    verdict = verify(run, files_only=files_only, fallback=fallback, trusted=trusted, env=env)
+    faults = [*verdict.faults, *([said] if digest and (said := check_digest(verdict, digest)) else [])]
+    if as_json:
+        print(to_json({**asdict(verdict), "faults": faults}))
+    else:
+        for line in (*(f"fault: {fault}" for fault in faults), *(f"note: {note}" for note in verdict.notes)):
+            print(printable(line))
+        print(f"{verdict.files} files are as they were written, {verdict.figures} figures as they were measured")
+        print(f"digest {verdict.digest}")
+    if faults:
+        count = "one fault was" if len(faults) == 1 else f"{len(faults)} faults were"
+        raise ArtifactError(f"a run folder must be what it says, however: {count} found", where=str(run))
