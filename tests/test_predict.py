@@ -640,6 +640,17 @@ def test_u09_weights_that_are_not_finite_are_refused(copy: Path, value: float) -
     assert "encoder" in refused("predict", str(copy), "rows.csv", code=6)
 
 
+def test_t17_a_damaged_checkpoint_is_passed_over_when_asked(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(trained("two checkpoints", *RUNS["binary"], "trainer.checkpoint_every=1epoch"), tmp_path / "copy"))
+    _flip(newest(copy).folder / "best.safetensors")
+    refused("predict", str(copy), "rows.csv", code=6)
+    code, said = door(["dnnlab", "predict", str(copy), "rows.csv", "--fallback", "-o", "answers.csv"])
+    assert code == 0, said
+    assert "dnnlab: warning: a damaged checkpoint was passed over: " in said
+    code, said = door(["dnnlab", "evaluate", str(copy), "rows.csv", "--fallback"])
+    assert (code, "was passed over" in said) == (0, True)
+
+
 def test_a_run_without_a_trained_state_says_so(copy: Path, tmp_path: Path) -> None:
     for made in RunFolder.open(copy).generations():
         shutil.rmtree(made.folder)

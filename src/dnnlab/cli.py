@@ -13,13 +13,16 @@ from errno import EPIPE
 from pathlib import Path
 from signal import SIG_IGN, Signals, getsignal, signal
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dnnlab import __version__
 from dnnlab.door.voice import tell
 from dnnlab.errors import ConfigError, DnnlabError, SweepError, did_you_mean, shown
+
+if TYPE_CHECKING:
+    from dnnlab.door.answers import Opening
 
 VERBS = ("train", "resume", "check", "predict", "evaluate", "verify", "explain", "schema")
 INTERRUPTED = 130
@@ -235,13 +238,21 @@ def _predict(
     strict: Strict = False,
     raw: Annotated[bool, typer.Option("--raw", help="Leave text in CSV as it is, formulas of spreadsheets, too.")] = False,
     form: Form = "auto",
+    fallback: Fallback = False,
+    env: Env = None,
     trust: Trust = None,
 ) -> None:
     """Answer the rows of a file, in their order."""
     from dnnlab.door.answers import predicted
 
-    trusted = frozenset(trust or ())
-    predicted(run, file, output=output, proba=proba, keep=tuple(keep or ()), strict=strict, raw=raw, form=form, trusted=trusted)
+    opening = _opening(trust, env, fallback=fallback)
+    predicted(run, file, output=output, proba=proba, keep=tuple(keep or ()), strict=strict, raw=raw, form=form, opening=opening)
+
+
+def _opening(trust: list[str] | None, env: list[str] | None, *, fallback: bool) -> Opening:
+    from dnnlab.door.answers import Opening
+
+    return Opening(frozenset(trust or ()), fallback, tuple(env or ()))
 
 
 @shell.command("evaluate")
@@ -254,13 +265,15 @@ def _evaluate(
         bool, typer.Option("--allow-data-change", help="Judge even if the run's files are others by now.")
     ] = False,
     form: Form = "auto",
+    fallback: Fallback = False,
+    env: Env = None,
     trust: Trust = None,
 ) -> None:
     """Tell how good a trained network is on the rows of a file."""
     from dnnlab.door.answers import evaluated
 
-    trusted = frozenset(trust or ())
-    evaluated(run, file, strict=strict, as_json=as_json, allow_change=allow_data_change, form=form, trusted=trusted)
+    opening = _opening(trust, env, fallback=fallback)
+    evaluated(run, file, strict=strict, as_json=as_json, allow_change=allow_data_change, form=form, opening=opening)
 
 
 @shell.command("verify")
@@ -276,9 +289,8 @@ def _verify(
     """Look whether a run folder is what it says: every hash, every file, every figure."""
     from dnnlab.door.verifying import verified
 
-    verified(
-        run, files_only=files_only, fallback=fallback, digest=digest, as_json=as_json, trusted=frozenset(trust or ()), env=tuple(env or ())
-    )
+    opening = _opening(trust, env, fallback=fallback)
+    verified(run, files_only=files_only, digest=digest, as_json=as_json, opening=opening)
 
 
 @shell.command("explain", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -17,6 +17,7 @@ from dnnlab.checkpoints import Checkpoints, rows_digest
 from dnnlab.errors import ArtifactError, DataError, shown
 from dnnlab.exactness import differences, environment
 from dnnlab.runfolder import Generation, RunFolder
+from dnnlab.runfolder.tensorfile import forms
 from dnnlab.tables.unchanged import check_unchanged
 from dnnlab.tally import Tally
 from dnnlab.trainer import Position
@@ -133,35 +134,21 @@ def take_over(parts: Parts, earlier: Earlier, checkpoints: Checkpoints, tally: T
     generation = earlier.generation
     if generation is None:
         return
-    state = generation.read_state()
+    if earlier.child:
+        with _understood(generation):
+            _inherit(parts, generation.read_state(), earlier.facts)
+        return
+    own = forms(parts.learner.state() | parts.trainer.state())
+    expected = {name: form for name, form in own.items() if not name.startswith("optimizer.")}  # which come with its first step
+    state = generation.read_state(expected, "model")
+    best = generation.read_best(forms(parts.learner.weights()), "model") if generation.has_best else None
     with _understood(generation):
-        if earlier.child:
-            _inherit(parts, state, earlier.facts)
-            return
-        _check_forms(parts.learner.state() | parts.trainer.state(), state, generation)
-        best = generation.read_best() if generation.has_best else None
-        if best is not None:
-            _check_forms(parts.learner.weights(), best, generation)
         parts.learner.load(state, earlier.facts["learner"])
         parts.trainer.load(state, earlier.facts["trainer"])
         tally.restore(earlier.facts["tally"], earlier.folder.read_metrics())
         if earlier.changed:
             tally.reason = ""  # it may be no reason to end any longer
         checkpoints.take_over(generation, best)
-
-
-def _check_forms(own: Mapping[str, Tensor], found: Mapping[str, Tensor], generation: Generation) -> None:
-    """T18: each tensor of the network must be there in its shape; an optimizer's come with its first step."""
-    for name in dict.fromkeys((*own, *found)):
-        if name.startswith("optimizer."):
-            continue
-        mine, theirs = (f"{tuple(of[name].shape)} {of[name].dtype}" if name in of else "none" for of in (own, found))
-        if mine != theirs:
-            raise ArtifactError(
-                f"{name} must have the shape that the settings ask for, {mine}, however: {theirs} in the checkpoint",
-                where=f"{generation.root}/checkpoints/{generation.name}, model",
-                fix="Continue with the settings of model, embedding and data that it was trained with",
-            )
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -11,7 +11,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from dnnlab.build.network import build_network
+from dnnlab.build.network import empty_network, fill
 from dnnlab.config.run import RunConfig
 from dnnlab.config.saved import read_saved
 from dnnlab.data.encoding import Encoder, encode
@@ -20,8 +20,8 @@ from dnnlab.errors import ArtifactError, DataError, did_you_mean, shown
 from dnnlab.features import Layout
 from dnnlab.metrics import score_all
 from dnnlab.runfolder import Generation, RunFolder
+from dnnlab.runfolder.generations import BESIDE
 from dnnlab.runfolder.tensorfile import forms
-from dnnlab.seeding import Noise
 from dnnlab.tables.columns import Place, as_words, parts_of
 from dnnlab.tables.convert import encode_words, numbers
 from dnnlab.tables.memory import without
@@ -54,6 +54,7 @@ class Predictor:
     network: nn.Module
     answer: Answer
     notes: Notes = field(default_factory=Notes)
+    passed_over: str = ""  # a damaged checkpoint, after the one that answers
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -180,16 +181,29 @@ def load(path: str | Path, trusted: Collection[str] = (), *, fallback: bool = Fa
     encoder = restore_encoder(facts, tensors)
     answer, outputs = _answer(document.get("answer"), folder)
     _check_together(schema, encoder, answer, outputs, folder)
-    layout = Layout(encoder.numbers, encoder.plain, encoder.cardinalities)
-    dtype = torch.float64 if config.precision == "float64" else torch.float32
-    network = build_network(config, layout, outputs, noise=Noise(config.seed), dtype=dtype, device=torch.device("cpu"), trusted=trusted)
+    network = _network(config, Layout(encoder.numbers, encoder.plain, encoder.cardinalities), outputs, trusted, folder)
     generation = folder.generation(fallback=fallback)
     if generation is None:
         raise ArtifactError(
             "a run must have a trained state, however: there is none yet", where=str(folder.path), fix="Let it train for an epoch"
         )
-    _load_weights(network, weights_of(generation, network, best=config.trainer.restore_best), folder)
-    return Predictor(config, schema, encoder, network.eval(), answer)
+    weights = weights_of(generation, network, best=config.trainer.restore_best)
+    bad = next((name for name, tensor in weights.items() if not tensor.isfinite().all()), None)
+    if bad is not None:
+        raise ArtifactError(f"{bad} must be finite, however it is not", where=f"{folder.path}/checkpoints")
+    fill(network, weights)
+    return Predictor(config, schema, encoder, network.eval(), answer, passed_over=generation.instead_of)
+
+
+def _network(config: RunConfig, layout: Layout, outputs: int, trusted: Collection[str], folder: RunFolder) -> nn.Module:
+    """The network that the settings ask for, without its numbers: it takes no memory before the file is known to fit."""
+    dtype = torch.float64 if config.precision == "float64" else torch.float32
+    try:
+        return empty_network(config, layout, outputs, dtype=dtype, trusted=trusted)
+    except (RuntimeError, ValueError, OverflowError) as error:
+        raise ArtifactError(
+            f"the settings must ask for a network that can be, however: {shown(str(error))}", where=f"{folder.path}/config.json, model"
+        ) from error
 
 
 def _answer(document: Any, folder: RunFolder) -> tuple[Answer, int]:
@@ -232,28 +246,15 @@ def _asked_threshold(folder: RunFolder) -> float:
 
 def weights_of(generation: Generation, network: nn.Module, *, best: bool) -> dict[str, Tensor]:
     """What predicts: the best weights, or the last ones (averaged, if there is an average), by name."""
+    own = forms(dict(network.named_parameters()) | dict(network.named_buffers()))
     if best and generation.has_best:
-        return generation.read_best(forms(dict(network.named_parameters()) | dict(network.named_buffers())), "model")
-    state = generation.read_state()
+        return generation.read_best(own, "model")
+    state = generation.read_state({f"model.{name}": form for name, form in own.items()}, "model", beside=("average.", *BESIDE))
     model = {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
-    return model | {name.removeprefix("average."): tensor for name, tensor in state.items() if name.startswith("average.")}
-
-
-@torch.no_grad()
-def _load_weights(network: nn.Module, weights: Mapping[str, Tensor], folder: RunFolder) -> None:
-    """Every tensor must be there, of its shape, and finite."""
-    own = dict(network.named_parameters()) | dict(network.named_buffers())
-    where = f"{folder.path}/checkpoints"
-    if own.keys() != weights.keys():
-        odd = sorted(own.keys() ^ weights.keys())[0]
-        raise ArtifactError(f"the weights must be those of the network, however: {shown(odd)} stands on one side only", where=where)
-    for name, tensor in own.items():
-        saved = weights[name]
-        if saved.shape != tensor.shape:
-            raise ArtifactError(f"{name} must have the shape {tuple(tensor.shape)}, however: {tuple(saved.shape)}", where=where)
-        if not saved.isfinite().all():
-            raise ArtifactError(f"{name} must be finite, however it is not", where=where)
-        tensor.copy_(saved)
+    weights = model | {name.removeprefix("average."): tensor for name, tensor in state.items() if name.startswith("average.")}
+    if forms(weights) != own:
+        raise ArtifactError("averaged weights must have the form of the weights, however they have not", where=str(generation.folder))
+    return weights
 
 
 def _dtype(network: nn.Module) -> torch.dtype:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,28 @@ def build_network(
     if front is not None:
         front.draw(config.seed)
     return network.to(device)
+
+
+def empty_network(config: RunConfig, layout: Layout, outputs: int, *, dtype: torch.dtype, trusted: Collection[str]) -> nn.Module:
+    """The network without its numbers, which takes no memory: what a saved state is compared with, and fills. A custom one has its own."""
+    style = _style(config.activation, config.regularization, config.model, Noise(config.seed))
+    with torch.device("meta"):
+        front = _front(config.embedding, layout)
+        inputs = layout.width if front is None else front.width
+        if not isinstance(config.model, Custom):
+            return _behind(front, _assemble(config.model, inputs, outputs, style)).to(dtype)
+    model = _custom(config.model, inputs, outputs, config.seed, trusted)
+    return (model if front is None else nn.Sequential(OrderedDict(features=front, model=model))).to(dtype)
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put tensors in the place of a network's parameters and buffers, by name."""
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    for name, tensor in tensors.items():
+        place, _, leaf = name.rpartition(".")
+        owner = network.get_submodule(place)
+        own: dict[str, Any] = owner._parameters if leaf in owner._parameters else owner._buffers
+        own[leaf] = nn.Parameter(tensor, requires_grad=name in trained) if own is owner._parameters else tensor
 
 
 def fit_to_data(network: nn.Module, config: RunConfig, x: Tensor) -> None:

@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dnnlab.errors import ConfigError, did_you_mean, shown
 
+if TYPE_CHECKING:
+    from dnnlab.predictor import Predictor
+
 FORMS = ("auto", "csv", "parquet", "arrow", "jsonl")
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What may be done to open a run folder."""
+
+    trusted: frozenset[str] = frozenset()  # packages that its network may be imported from
+    fallback: bool = False  # take the checkpoint before a damaged one
+    env: tuple[str, ...] = ()  # variables of the environment that its settings may read
+
+
+def opened(run: Path, opening: Opening) -> Predictor:
+    """The network of a run; that a damaged checkpoint was passed over goes to stderr."""
+    from dnnlab.files import printable
+    from dnnlab.predictor import load
+
+    predictor = load(run, opening.trusted, fallback=opening.fallback, env=opening.env)
+    if predictor.passed_over:
+        print(f"dnnlab: warning: a damaged checkpoint was passed over: {printable(predictor.passed_over)}", file=sys.stderr)
+    return predictor
 
 
 def predicted(
@@ -20,31 +45,29 @@ def predicted(
     strict: bool,
     raw: bool,
     form: str,
-    trusted: frozenset[str],
+    opening: Opening,
 ) -> None:
     """Write the answers; what later rows had that training rows had not goes to stderr."""
     _check_form(form)
     from dnnlab.files import printable
     from dnnlab.predict import Order, predict_file, told
-    from dnnlab.predictor import load
 
-    notes = predict_file(load(run, trusted), Order(file, output, proba, keep, strict, raw, form))
+    notes = predict_file(opened(run, opening), Order(file, output, proba, keep, strict, raw, form))
     for line in told(notes):
         print(f"dnnlab: warning: {line}", file=sys.stderr)
     if output is not None:
         print(f"{notes.rows:,} rows answered: {printable(output)}")
 
 
-def evaluated(run: Path, file: str, *, strict: bool, as_json: bool, allow_change: bool, form: str, trusted: frozenset[str]) -> None:
+def evaluated(run: Path, file: str, *, strict: bool, as_json: bool, allow_change: bool, form: str, opening: Opening) -> None:
     """Print the figures."""
     _check_form(form)
     from dnnlab.evaluate import evaluate_file, evaluate_run
     from dnnlab.files import to_json
     from dnnlab.loggers.console import number
     from dnnlab.predict import told
-    from dnnlab.predictor import load
 
-    predictor = load(run, trusted)
+    predictor = opened(run, opening)
     figures = evaluate_file(predictor, file, form=form, strict=strict) if file else evaluate_run(predictor, run, allow_change=allow_change)
     for line in told(predictor.notes):
         print(f"dnnlab: warning: {line}", file=sys.stderr)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from dnnlab.door.answers import Opening
 from dnnlab.errors import ArtifactError
 from dnnlab.files import printable, to_json
 
 
-def verified(
-    run: Path, *, files_only: bool, fallback: bool, digest: str, as_json: bool, trusted: frozenset[str], env: tuple[str, ...]
-) -> None:
+def verified(run: Path, *, files_only: bool, digest: str, as_json: bool, opening: Opening) -> None:
     """Print the verdict; ArtifactError where something is not as it should be."""
     from dnnlab.verify import check_digest, verify  # torch comes in here
 
-    verdict = verify(run, files_only=files_only, fallback=fallback, trusted=trusted, env=env)
+    verdict = verify(run, files_only=files_only, fallback=opening.fallback, trusted=opening.trusted, env=opening.env)
     faults = [*verdict.faults, *([said] if digest and (said := check_digest(verdict, digest)) else [])]
     if as_json:
         print(to_json({**asdict(verdict), "faults": faults}))

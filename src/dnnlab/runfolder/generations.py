@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dnnlab.runfolder.tensorfile import Form
 
 KEPT = 2
+BESIDE = ("optimizer.", "trainer.")  # tensors of a state that only training needs
 NAME = re.compile(r"step-(\d{12})")
 
 
@@ -66,9 +67,14 @@ class Generation:
         """Whether there was a best state by then."""
         return BEST in self.document["files"]
 
-    def read_state(self, expected: Mapping[str, Form] | None = None, key: str = "") -> dict[str, Tensor]:
-        """All that training changes, on the CPU; ArtifactError where it is damaged or of another form. key: the setting to blame."""
-        return self._read(STATE, expected, key)
+    def read_state(
+        self, expected: Mapping[str, Form] | None = None, key: str = "", *, beside: tuple[str, ...] = ("optimizer.",)
+    ) -> dict[str, Tensor]:
+        """All that training changes, on the CPU; ArtifactError where it is damaged or of another form.
+
+        expected: forms that are known beforehand; key: the setting to blame; beside: how names begin whose tensors may have any form.
+        """
+        return self._read(STATE, expected, key, beside)
 
     def read_best(self, expected: Mapping[str, Form] | None = None, key: str = "") -> dict[str, Tensor]:
         """The weights of the best state."""
@@ -84,11 +90,11 @@ class Generation:
                     where=str(self.root / self._file(name)),
                 )
 
-    def _read(self, name: str, expected: Mapping[str, Form] | None, key: str) -> dict[str, Tensor]:
+    def _read(self, name: str, expected: Mapping[str, Form] | None, key: str, beside: tuple[str, ...] = ()) -> dict[str, Tensor]:
         from dnnlab.runfolder.tensorfile import load
 
         known = self._print(name)
-        return load(self.root, self._file(name), sha256=known.sha256, size=known.bytes, expected=expected, key=key)
+        return load(self.root, self._file(name), sha256=known.sha256, size=known.bytes, expected=expected, key=key, beside=beside)
 
     def _print(self, name: str) -> Fingerprint:
         where = str(self.root / self._file(CHECKPOINT))

@@ -48,12 +48,19 @@ def dump(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def load(
-    folder: Path, name: str, *, sha256: str, size: int, expected: Mapping[str, Form] | None = None, key: str = ""
+    folder: Path,
+    name: str,
+    *,
+    sha256: str,
+    size: int,
+    expected: Mapping[str, Form] | None = None,
+    key: str = "",
+    beside: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
     """The tensors of a file, on the CPU.
 
     ArtifactError where size, hash or header are others than they should be, or a tensor is not of its expected form: that is seen before
-    memory is taken. key: the setting to blame for other forms.
+    memory is taken. key: the setting to blame for other forms; beside: how names begin that may be there unexpected.
     """
     where = str(folder / name)
     with open_inside(folder, name) as file:
@@ -68,7 +75,10 @@ def load(
         if length > min(HEADER_LIMIT, size - 8):
             raise ArtifactError("must be a safetensors file, however its header would be longer than it may be", where=where)
         header = file.read(length)
-        _check(_forms(parse(header, where), size - 8 - length, where), expected, where, key)
+        found_forms = _forms(parse(header, where), size - 8 - length, where)
+        if expected is not None:
+            known = {of: form for of, form in found_forms.items() if of in expected or not of.startswith(beside)}
+            _check(known, expected, where, key)
         if 2 * size > free_memory():
             raise ResourceError(f"memory must suffice for {2 * size:,} bytes, however less is free", where=where)
         content = head + header + file.read(size - 8 - length)
@@ -108,10 +118,10 @@ def _forms(header: dict[str, Any], size: int, where: str) -> dict[str, Form]:
     return found
 
 
-def _check(found: Mapping[str, Form], expected: Mapping[str, Form] | None, where: str, key: str) -> None:
+def _check(found: Mapping[str, Form], expected: Mapping[str, Form], where: str, key: str) -> None:
     """T18: the first tensor that is another one."""
-    for name in () if expected is None else dict.fromkeys((*expected, *found)):
-        own, other = expected.get(name) if expected else None, found.get(name)
+    for name in dict.fromkeys((*expected, *found)):
+        own, other = expected.get(name), found.get(name)
         if own != other:
             wanted, there = ("none" if form is None else f"{form.shape} {form.dtype}" for form in (own, other))
             raise ArtifactError(
