@@ -69,8 +69,9 @@ def check(parts: Parts, earlier: Earlier) -> tuple[str, ...]:
     """
     reasons = () if earlier.child else tuple(_inexact(parts, earlier))
     table = parts.rows.table
-    if table is not None and not earlier.allow_data_change:
-        check_unchanged(earlier.folder.read_run().get("data") or [], table.files)
+    data = earlier.folder.read_run().get("data")  # none, where the process before did not come so far
+    if table is not None and data and not earlier.allow_data_change:
+        check_unchanged(data, table.files)
     if earlier.generation is not None:
         _check_schema(parts, earlier.generation)
         digest = earlier.facts.get("rows")

@@ -83,12 +83,10 @@ class Generation:
     def check(self) -> None:
         """ArtifactError where one of its files is missing or damaged."""
         for name in self.document["files"]:
-            found, expected = Fingerprint.of_file(self.root, self._file(name)), self._print(name)
+            expected = self._print(name)
+            found = Fingerprint.of_file(self.root, self._file(name), [expected.bytes])
             if found != expected:
-                raise ArtifactError(
-                    f"must have the hash {expected.sha256[:12]}…, however: {found.sha256[:12]}… (as {CHECKPOINT} says)",
-                    where=str(self.root / self._file(name)),
-                )
+                raise ArtifactError(f"{expected.unlike(found)} (as {CHECKPOINT} says)", where=str(self.root / self._file(name)))
 
     def _read(self, name: str, expected: Mapping[str, Form] | None, key: str, beside: tuple[str, ...] = ()) -> dict[str, Tensor]:
         from dnnlab.runfolder.tensorfile import load

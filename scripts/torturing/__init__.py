@@ -1,0 +1,1 @@
+"""What scripts/torture.py does to runs, one file for each kind of trouble."""
