@@ -192,6 +192,8 @@ ELSEWHERE: dict[str, Check] = {
     "tensorboard": _watched,
     "python scripts/bench_step.py": _measured,
     "python scripts/bench_data.py": _measured,
+    "python scripts/bench_checkpoints.py": _measured,
+    "python scripts/torture.py": _measured,
     "eval": _evaluated,
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -114,3 +115,32 @@ sys.exit(code)
 
 def test_the_errors_are_our_own() -> None:
     assert issubclass(UntrustedError, DnnlabError)
+
+
+GOLDEN = Path(__file__).parents[1] / "golden_runs" / "format_1"
+WATCHED = """
+import os, sys
+from pathlib import Path
+import polars as pl
+from dnnlab.predictor import load
+from dnnlab.verify import verify
+rows = pl.read_csv("rows.csv")
+load("run").predict(rows, proba=True), verify(Path("run"), files_only=True)  # whatever is imported late is imported now
+told = []
+system = (sys.prefix, sys.base_prefix, "/proc/meminfo", "/sys/fs/cgroup")
+def hook(event, args):
+    if event in ("import", "exec", "compile", "os.system", "subprocess.Popen", "os.exec", "os.fork", "os.posix_spawn", "socket.connect",
+                 "pickle.find_class", "ctypes.dlopen", "os.remove", "os.rename", "os.mkdir"):
+        told.append((event, str(args[:1])))
+    if event == "open" and isinstance(args[0], str) and not os.path.abspath(args[0]).startswith((os.path.abspath("run"), *system)):
+        told.append((event, args[0]))
+sys.addaudithook(hook)
+load("run").predict(rows, proba=True), verify(Path("run"), files_only=True)
+print(told, [name for name in ("yaml", "hydra", "omegaconf", "cloudpickle", "joblib") if name in sys.modules])
+"""
+
+
+def test_opening_a_run_imports_runs_and_touches_nothing_and_knows_no_yaml(tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN, tmp_path, dirs_exist_ok=True)
+    done = subprocess.run([sys.executable, "-c", WATCHED], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[] []", done.stdout + done.stderr

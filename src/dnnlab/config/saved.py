@@ -28,13 +28,25 @@ def read_saved(document: Mapping[str, Any], *, env: Collection[str] = ()) -> Run
         return RunConfig.model_validate(_filled(document, env))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        key, said = ".".join(map(str, first["loc"])), str(first.get("input"))
+        key, said = _place(document, first["loc"]), str(first.get("input"))
         found = REFERENCE.search(said)
         raise ArtifactError(
             f"the settings of a run must be whole, however: {shown(key)}: {first['msg']}",
             where=f"config.json:{key}",
             fix=f"It comes from the environment: allow it with --env {found[1] or found[2]}" if found else "",
         ) from error
+
+
+def _place(document: Mapping[str, Any], location: tuple[int | str, ...]) -> str:
+    """A dotted key, without the kinds of groups, which the complaint names between the group and its setting."""
+    parts: list[str] = []
+    value: Any = document
+    for part in location:
+        if isinstance(value, Mapping) and part not in value and part == value.get("kind"):
+            continue
+        parts.append(str(part))
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return ".".join(parts)
 
 
 def _keys(value: Any, prefix: str = "") -> Iterator[str]:
