@@ -123,3 +123,14 @@ def test_the_wheel_carries_every_module_and_every_setting_and_nothing_else(tmp_p
     assert settings
     assert found == expected
     assert "dnnlab = dnnlab.cli:main" in told
+
+
+def test_u20_the_lock_has_the_tested_versions_with_hashes() -> None:
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+) --hash=sha256:[0-9a-f]{64}$", text, flags=re.MULTILINE))
+    pinned = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    plain = {name.lower().replace("_", "-"): version for name, version in locked.items()}
+    others = {name for name, version in pinned.items() if plain.get(name.lower().replace("_", "-")) != version}
+    assert others <= {"torch"}
+    assert len(locked) == sum(not line.startswith("#") for line in text.splitlines())
+    assert "://" not in text
