@@ -190,6 +190,16 @@ def test_u03_a_pickle_and_a_zip_are_called_what_they_are(tmp_path: Path) -> None
             load_tensors(tmp_path, "x.safetensors", sha256="0" * 64, size=100)
 
 
+@pytest.mark.parametrize("name", ["kept", "flagged", "fill"])
+def test_u08_an_encoder_with_numbers_of_another_type_is_refused(run: Path, name: str) -> None:
+    tensors, _ = RunFolder.open(run).read_encoder()
+    tensors[name] = tensors[name].to(torch.float64 if name != "fill" else torch.int64)
+    (run / "checkpoints" / "encoder.safetensors").write_bytes(dump(tensors))
+    reseal(run)
+    with pytest.raises(ArtifactError, match=f"{name} must be of torch"):
+        load(run)
+
+
 # Settings
 
 

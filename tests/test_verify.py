@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dnnlab.errors import ArtifactError, DnnlabError, UntrustedError
+from dnnlab.errors import ArtifactError, DnnlabError, ResourceError, UntrustedError
+from dnnlab.files import write_atomic
 from dnnlab.loggers.events import fault, framed
 from dnnlab.runfolder import RunFolder
 from dnnlab.verify import verify
@@ -117,6 +118,7 @@ def test_t17_a_damaged_checkpoint_is_a_note_where_the_one_before_is_asked_for(ru
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
     assert verify(run, files_only=True).faults
     found = verify(run, files_only=True, fallback=True)
+    assert found.faults == ()
     assert any("passed over" in note for note in found.notes)
 
 
@@ -152,6 +154,25 @@ def test_a_run_that_was_killed_is_sound_as_far_as_it_goes(run: Path, monkeypatch
     assert "the run has not ended" in found.notes[0]
     assert door(["dnnlab", "resume", "broken"])[0] == 0
     assert (verify(Path("broken")).faults, verify(Path("broken")).notes) == ((), ())
+
+
+def test_a_run_that_died_before_it_told_what_its_rows_are_is_sound(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("dnnlab.runfolder.folder.write_atomic", _until("schema.json"))
+        assert door(["dnnlab", "train", *TABLE, "hydra.run.dir=broken"])[0] == 5
+    found = verify(Path("broken"))
+    assert found.faults == ()
+    assert not Path("broken/schema.json").exists()
+    assert door(["dnnlab", "resume", "broken"])[0] == 0
+
+
+def _until(name: str) -> Callable[[Path, bytes], None]:
+    def write(path: Path, content: bytes) -> None:
+        if path.name == name:
+            raise ResourceError("must be writable, however: the disk is full", where=str(path))
+        write_atomic(path, content)
+
+    return write
 
 
 def test_u06_a_link_ends_the_look(run: Path) -> None:

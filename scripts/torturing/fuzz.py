@@ -130,6 +130,7 @@ def _end(folder: Path, rows: pl.DataFrame, hook: Hook, name: str, broken: list[s
     except Hung:
         end = "hung"
     except BaseException as error:
+        hook.folder = None
         end = f"traceback: {type(error).__name__}"
         name += "\n" + "".join(traceback.format_exception(error)[-3:])
     finally:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from signal import SIG_IGN, SIGINT, SIGTERM, Signals, getsignal, signal
 from threading import current_thread, main_thread
 from types import FrameType
+
+SHOW_CURSOR = b"\x1b[?25h\n"
 
 
 @contextmanager
@@ -20,6 +22,8 @@ def interruptible(stop: Callable[[], None]) -> Iterator[list[Signals]]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         if caught:
+            with suppress(OSError):
+                os.write(1, SHOW_CURSOR if os.isatty(1) else b"")  # which a live line hides
             os._exit(128 + number)  # what is written is whole at each instant
         caught.append(Signals(number))
         stop()

@@ -74,12 +74,13 @@ def verify(
     manifest = look.at(look.folder.read_manifest)
     if manifest is None:
         return _verdict(look)
-    for name in manifest.files:
-        look.files += look.at(partial(audit.check_file, look.folder, name)) is not None
     if not manifest.complete:
         look.notes.append("the run has not ended: what it has is looked at, dnnlab resume goes on")
+    whole, passed_over = _checkpoints(look, fallback=fallback)
+    for name in manifest.files.keys() - audit.unwritten(look.folder):
+        if not passed_over & set(name.split("/")):
+            look.files += look.at(partial(audit.check_file, look.folder, name)) is not None
     _contents(look)
-    whole = _checkpoints(look, fallback=fallback)
     look.notes += [f"{shown(name)} is no file of a run" for name in audit.strangers(look.folder)]
     look.notes += [f"{event.name}: {said}" for event in audit.events(look.folder) if (said := events_fault(event))]
     for fold in audit.folds(look.folder):
@@ -106,10 +107,10 @@ def _contents(look: _Look) -> None:
         look.at(partial(audit.check_table, folder))
 
 
-def _checkpoints(look: _Look, *, fallback: bool) -> Generation | None:
-    """The newest whole one."""
+def _checkpoints(look: _Look, *, fallback: bool) -> tuple[Generation | None, set[str]]:
+    """-> the newest whole one, and the names of damaged ones that are to be passed over."""
     whole: Generation | None = None
-    damaged: list[DnnlabError] = []
+    damaged: dict[str, DnnlabError] = {}
     for generation in look.folder.generations():
         try:
             generation.check()
@@ -117,15 +118,15 @@ def _checkpoints(look: _Look, *, fallback: bool) -> Generation | None:
             look.folder.check_metrics(generation.document["metrics"])
             whole = whole or generation
         except ArtifactError as error:
-            damaged.append(error)
-    for fault in damaged:
-        if fallback and whole is not None:
-            look.notes.append(f"passed over: {fault}")
-        else:
-            look.fault(fault)
+            damaged[generation.name] = error
+    if fallback and whole is not None:
+        look.notes += [f"passed over: {fault}" for fault in damaged.values()]
+        return whole, set(damaged)
+    for fault in damaged.values():
+        look.fault(fault)
     if whole is None:
         look.at(look.folder.generation)
-    return whole
+    return whole, set()
 
 
 def _figures(look: _Look, predictor: Predictor) -> None:

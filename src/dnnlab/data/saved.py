@@ -32,6 +32,7 @@ def restore_encoder(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
         if scale not in get_args(Scale):
             raise ValueError(f"an unknown scale {scale!r}")
         categories = facts["categories"]
+        _check_types(tensors)
         encoder = Encoder(
             torch.zeros_like(tensors["fill"]),
             torch.zeros_like(tensors["kept"]),
@@ -48,6 +49,13 @@ def restore_encoder(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
     except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
         raise ArtifactError(f"a saved encoder must be whole, however: {shown(str(error))}", where="checkpoints/encoder") from error
     return encoder
+
+
+def _check_types(tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        wanted = torch.int64 if name in ("kept", "flagged") else torch.float64
+        if tensor.dtype != wanted:
+            raise ValueError(f"{name} must be of {wanted}, however: {tensor.dtype}")
 
 
 def _check_places(encoder: Encoder) -> None:

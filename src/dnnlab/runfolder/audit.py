@@ -12,9 +12,10 @@ from dnnlab.files import to_csv
 from dnnlab.runfolder.folder import RunFolder
 from dnnlab.runfolder.inside import is_inside, read_inside
 from dnnlab.runfolder.manifest import Fingerprint
-from dnnlab.runfolder.names import FOLDS, LOCK, MANIFEST, SCHEMA, TABLE, TENSORBOARD
+from dnnlab.runfolder.names import ENCODER, ENCODER_TENSORS, FOLDS, LOCK, MANIFEST, SCHEMA, TABLE, TENSORBOARD
 
 FIRST = ("epoch", "step")  # columns of the table
+DESCRIPTION = {SCHEMA, ENCODER, ENCODER_TENSORS}
 
 
 def check_file(folder: RunFolder, name: str) -> Fingerprint:
@@ -32,9 +33,17 @@ def check_table(folder: RunFolder) -> None:
         raise ArtifactError("the table must tell what metrics.jsonl tells, however it does not", where=str(folder.path / TABLE))
 
 
+def unwritten(folder: RunFolder) -> set[str]:
+    """Files that the manifest names, and a process that died before its first checkpoint did not come to write."""
+    manifest = folder.read_manifest()
+    if manifest.complete or folder.generations():
+        return set()
+    return {name for name in manifest.files if not os.path.lexists(folder.path / name)}
+
+
 def describes_itself(folder: RunFolder) -> bool:
     """Whether the run came so far that it told what its rows are."""
-    return SCHEMA in folder.read_manifest().files
+    return folder.read_manifest().files.keys() - unwritten(folder) >= DESCRIPTION
 
 
 def folds(folder: RunFolder) -> list[Path]:
