@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -245,6 +246,34 @@ def test_t06_standard_output_may_be_lost(output: str, code: int, said: str, tmp_
     assert said in told.stderr
     assert (said != "") or told.stderr == ""
     assert has_begun(tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signals", [1, 2])
+def test_t05_a_terminal_is_left_clean(signals: int, tmp_path: Path) -> None:
+    """Ctrl-C, once and twice: exit code 130, and the cursor that the live line hides is shown again."""
+    pty = pytest.importorskip("pty")
+    words = [sys.executable, f"{ROOT}/train.py", "data=moons", "trainer.epochs=1000000", "logger.tensorboard=false", "hydra.run.dir=run"]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(tmp_path)
+        os.execv(sys.executable, words)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # the other end is closed
+            piece = b""
+        if not piece:
+            break
+        begun = b"/1000000" in shown  # the live line tells of an epoch
+        shown += piece
+        if b"/1000000" in shown and not begun:
+            for _ in range(signals):
+                os.kill(process, signal.SIGINT)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 130, shown[-2000:]
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
+    assert (b"dnnlab resume run" in shown) or signals == 2
 
 
 def test_naming_tells_what_a_full_disk_needs() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from errno import EBADF, EIO, ENXIO, EPIPE
 from functools import cache
 from io import TextIOBase
-from typing import IO, cast, final
+from typing import IO, TextIO, cast, final
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -30,21 +31,28 @@ class Output(TextIOBase):
     def write(self, text: str) -> int:
         """Say it."""
         with _heard():
-            return 0 if sys.stdout is None else sys.stdout.write(text)
+            return 0 if (stream := _stream()) is None else stream.write(text)
 
     def flush(self) -> None:
         """Say it now."""
         with _heard():
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            if (stream := _stream()) is not None:
+                stream.flush()
 
     def isatty(self) -> bool:
         """Whether a person may be looking."""
-        return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
+        stream = _stream()
+        return stream is not None and not stream.closed and stream.isatty()
 
     def fileno(self) -> int:
         """The system's number for it."""
         return sys.stdout.fileno()
+
+
+def _stream() -> TextIO | None:
+    """Standard output itself, also while a live line has put a stream of its own in its place; None where it is closed."""
+    stream: TextIO | None = getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+    return stream
 
 
 @contextmanager
@@ -61,6 +69,12 @@ def _heard() -> Iterator[None]:
 @final
 class Terminal(Console):
     """Standard output; when nobody hears it any longer (`… | head`), the run goes on in silence."""
+
+    def show_cursor(self, show: bool = True) -> bool:
+        """Hide or show the cursor; what hides it shows it again however the program ends."""
+        if not show:
+            atexit.register(self.show_cursor, True)
+        return super().show_cursor(show)
 
     def on_broken_pipe(self) -> None:
         """Say no more."""
