@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torturing import common
+from torturing.common import identity
+from torturing.forging import reseal
 
 from dnnlab.assembly import Parts, assemble
 from dnnlab.checkpoints import Checkpoints
 from dnnlab.config.run import RunConfig
 from dnnlab.runfolder import Generation, RunFolder
-from dnnlab.runfolder.manifest import Fingerprint
-from dnnlab.runfolder.sealed import sealed
 from dnnlab.tally import Tally
+
+__all__ = ["identity", "reseal"]  # what scripts/torture.py does, tests do, too
 
 BASE: dict[str, Any] = {
     "name": "test",
@@ -69,25 +70,6 @@ def last_state(folder: str | Path) -> dict[str, Tensor]:
     return newest(folder).read_state()
 
 
-def reseal(folder: Path) -> None:
-    """Make every hash and seal of a run folder fit what lies there, as whoever means harm can."""
-    for place in sorted((folder / "checkpoints").glob("step-*/checkpoint.json")):
-        document = _opened(place)
-        document["files"] = {name: asdict(Fingerprint.of_file(place.parent, name)) for name in document["files"]}
-        place.write_bytes(sealed(document))
-    (folder / "run.json").write_bytes(sealed(_opened(folder / "run.json")))
-    manifest = _opened(folder / "manifest.json")
-    there = [name for name in manifest["files"] if (folder / name).is_file()]
-    manifest["files"] = {name: [asdict(Fingerprint.of_file(folder, name))] for name in there}
-    (folder / "manifest.json").write_bytes(sealed(manifest))
-
-
-def _opened(path: Path) -> dict[str, Any]:
-    document = json.loads(path.read_text(encoding="utf-8"))
-    document.pop("seal", None)
-    return dict(document)
-
-
 def differences(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
     """The names whose bits differ."""
     return [name for name in sorted(one.keys() | other.keys()) if name not in one or name not in other or not same(one[name], other[name])]
@@ -98,25 +80,9 @@ def same(one: Tensor, other: Tensor) -> bool:
     return one.dtype == other.dtype and one.shape == other.shape and bool(torch.equal(one.nan_to_num(7.25), other.nan_to_num(7.25)))
 
 
-IDENTITY = (
-    "config.json", "config.yaml", "schema.json", "metrics.jsonl", "metrics.csv", "checkpoints/encoder.json",
-    "checkpoints/encoder.safetensors", "checkpoints/step-*/state.safetensors", "checkpoints/step-*/best.safetensors",
-)  # fmt: skip
-
-
-def identity(folder: str | Path) -> dict[str, Any]:
-    """What equal runs have in common to the byte (docs/run-folder.md), by name; of the checkpoints the last one counts."""
-    root = Path(folder)
-    last = newest(root).folder.name
-    names = sorted(path.relative_to(root).as_posix() for pattern in IDENTITY for path in root.glob(pattern))
-    told = {name: (root / name).read_bytes() for name in names if "step-" not in name or last in name}
-    return {**told, "metrics": RunFolder.open(root).read_run()["metrics"]}
-
-
 def differing(one: str | Path, other: str | Path) -> list[str]:
     """The names of what two runs should have in common and have not."""
-    first, second = identity(one), identity(other)
-    return [name for name in sorted(first.keys() | second.keys()) if first.get(name) != second.get(name)]
+    return common.differing(identity(Path(one)), identity(Path(other)))
 
 
 class Killed(BaseException):

@@ -60,9 +60,9 @@ def identity(folder: Path) -> dict[str, Any]:
         made = run.generation()
         last = "none" if made is None else made.name
         names = sorted(path.relative_to(place).as_posix() for pattern in IDENTITY for path in place.glob(pattern))
-        prefix = place.relative_to(folder).as_posix()
-        found |= {f"{prefix}/{name}": (place / name).read_bytes() for name in names if "step-" not in name or last in name}
-        found[f"{prefix}/metrics"] = run.read_run()["metrics"]
+        prefix = "" if place == folder else f"{place.relative_to(folder).as_posix()}/"
+        found |= {f"{prefix}{name}": (place / name).read_bytes() for name in names if "step-" not in name or last in name}
+        found[f"{prefix}metrics"] = run.read_run()["metrics"]
     return found
 
 
