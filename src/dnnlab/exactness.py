@@ -32,6 +32,8 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
     >>> differences({"torch": "2.13.0", "device": "cpu"}, {"torch": "2.14.0", "device": "cpu"})
     ['torch is 2.14.0, was 2.13.0']
+    >>> differences({"device": "cuda"}, {"device": "cuda"})
+    ['cuda does not promise equal bits']
     """
     told = [f"{name} is {now[name] or 'not set'}, was {then.get(name) or 'not set'}" for name in now if now[name] != then.get(name)]
     return told + [f"{now['device']} does not promise equal bits"] * (not str(now.get("device", "cpu")).startswith("cpu"))
