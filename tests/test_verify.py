@@ -146,6 +146,17 @@ def test_folds_are_looked_at_one_by_one(run: Path) -> None:
     assert any("folds/1/" in said for said in verify(Path("folds"), files_only=True).faults)
 
 
+@pytest.mark.parametrize("data", ["digits", "iris", "moons", "diabetes", "xor"])
+def test_runs_on_every_kind_of_rows_are_sound(data: str, run: Path) -> None:
+    """Rows of pictures are encoded in float32, those of tables in float64."""
+    model = ["model=autoencoder"] if data == "digits" else ["activation=tanh"]
+    words = [f"data={data}", *model, "model.hidden=[4]", "trainer.epochs=2", "threads=1", "logger.progress=false"]
+    assert door(["dnnlab", "train", *words, "logger.tensorboard=false", "hydra.run.dir=other"])[0] == 0
+    found = verify(Path("other"))
+    assert (found.faults, found.notes) == ((), ())
+    assert found.figures >= (0 if data == "xor" else 4)
+
+
 def test_a_run_that_was_killed_is_sound_as_far_as_it_goes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with dying(2, monkeypatch):
         door(["dnnlab", "train", *TABLE, "hydra.run.dir=broken"])

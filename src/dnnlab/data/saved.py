@@ -53,9 +53,9 @@ def restore_encoder(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
 
 def _check_types(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
-        wanted = torch.int64 if name in ("kept", "flagged") else torch.float64
-        if tensor.dtype != wanted:
-            raise ValueError(f"{name} must be of {wanted}, however: {tensor.dtype}")
+        wanted = (torch.int64,) if name in ("kept", "flagged") else (torch.float32, torch.float64)
+        if tensor.dtype not in wanted:
+            raise ValueError(f"{name} must be of {' or '.join(map(str, wanted))}, however: {tensor.dtype}")
 
 
 def _check_places(encoder: Encoder) -> None:
