@@ -140,7 +140,7 @@ class Place:
             os.dup2(handle, stream)
         if self.temporary is not None:
             os.environ["TMPDIR"] = str(self.temporary)
-            tempfile.tempdir = None
+            tempfile.tempdir = str(self.temporary)  # else Python tries it out, with a file of its own
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if self.fresh:
             os.execv(sys.executable, [sys.executable, "-m", "dnnlab.cli", *words])
