@@ -24,7 +24,7 @@ import torch
 
 from dnnlab.assembly import assemble
 from dnnlab.build.device import threads
-from dnnlab.checkpoints import Checkpoints
+from dnnlab.checkpoints import Checkpoints, Timetable
 from dnnlab.config.run import RunConfig
 from dnnlab.runfolder import RunFolder
 from dnnlab.stopping import Best
@@ -74,10 +74,13 @@ def train(size: Size, every: str, root: Path) -> tuple[float, float, int]:
     inside, count = 0.0, 0
     with threads(parts.ingredients.threads):
         checkpoints, tally = Checkpoints(folder, parts, {}), Tally(Best("train/loss", "min"))
+        timetable = Timetable(parts.config.trainer.checkpoint_every, parts.trainer.batches.count, parts.trainer.pause_at)
+        timetable.plan(0)
         began = perf_counter()
         for _ in parts.trainer:
-            before = perf_counter()
-            checkpoints.write_if_due(tally)
+            before, step = perf_counter(), parts.trainer.position.step
+            if timetable.is_due(step):
+                timetable.plan(step, cost=checkpoints.write(tally))
             took = perf_counter() - before
             inside += took
             count += took > 1e-3

@@ -14,9 +14,10 @@ input noise is left to autograd: `Autograd` answers the same call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -30,52 +31,72 @@ Gradients = Callable[[Tensor, Tensor, Tensor], None]
 """Fills the flat gradient with that of the batch's mean loss, and writes this loss: (x: (B, D), target: (B, …), loss: ()) -> None."""
 
 
-@dataclass
-class _Layer:
-    """One linear layer with what follows it, and the buffers of a batch of B rows."""
+class Silencer(Protocol):
+    """What silences units: dropout of one model, or of K stacked ones."""
 
-    linear: nn.Linear
+    def mask(self, x: Tensor) -> Tensor:
+        """What this step multiplies x with: (…, B, H)."""
+
+
+class Disturber(Protocol):
+    """What disturbs inputs: noise of one model, or of K stacked ones."""
+
+    def draw(self, x: Tensor) -> Tensor:
+        """What this step adds to x: (…, B, D)."""
+
+
+@dataclass
+class Layer:
+    """One linear layer with what follows it. Its tensors are views of the flat buffers: those of one model, or (K, …) of K of them."""
+
+    weight: Tensor  # W: (H, D)
+    bias: Tensor | None  # (H,); of K models (K, 1, H)
+    weight_grad: Tensor
+    bias_grad: Tensor | None  # (H,); of K models (K, H)
     shape: Written | None = None  # None: the layer is linear
-    dropout: KeyedDropout | None = None
-    weight: Tensor = field(init=False)  # W
+    dropout: Silencer | None = None
     weight_t: Tensor = field(init=False)  # Wᵀ
-    bias: Tensor | None = field(init=False)
-    weight_grad: Tensor = field(init=False)
-    bias_grad: Tensor | None = field(init=False)
 
     def __post_init__(self) -> None:
-        weight, bias = self.linear.weight, self.linear.bias
-        assert weight.grad is not None  # FlatParameters has given every parameter its view
-        self.weight = weight.detach()
-        self.weight_t = self.weight.t()
-        self.weight_grad = weight.grad
-        self.bias = None if bias is None else bias.detach()
-        self.bias_grad = None if bias is None else bias.grad
+        self.weight_t = self.weight.mT
+
+    @classmethod
+    def of(cls, linear: nn.Linear) -> Layer:
+        """The layer of one model, whose parameters have their gradients by `FlatParameters`."""
+        weight, bias = linear.weight, linear.bias
+        assert weight.grad is not None
+        bias_grad = None if bias is None else bias.grad
+        return cls(weight.detach(), None if bias is None else bias.detach(), weight.grad, bias_grad)
 
 
 class _Buffers:
     """The tensors of one layer for batches of one size, used again at every step."""
 
-    def __init__(self, layer: _Layer, rows: int) -> None:
+    def __init__(self, layer: Layer, rows: int) -> None:
         new = layer.weight.new_empty
-        width, inputs = layer.weight.shape
-        self.z, self.bent, self.h = new(rows, width), new(rows, width), new(rows, width)
-        self.dz, self.dh = new(rows, width), new(rows, inputs)
-        self.dz_t = self.dz.t()
+        *stack, width, inputs = layer.weight.shape
+        self.z, self.bent, self.h = (new(*stack, rows, width) for _ in range(3))
+        self.dz, self.dh = new(*stack, rows, width), new(*stack, rows, inputs)
+        self.dz_t = self.dz.mT
+        self.dw = new(layer.weight.shape) if stack else layer.weight_grad  # a batched product into a strided view costs twice its time
 
 
 class WrittenOut:
-    """Gradients of a plain stack, spelled out. Call it in training mode only; it draws the same noise as the modules would."""
+    """Gradients of a plain stack, spelled out. Call it in training mode only; it draws the same noise as the modules would.
 
-    def __init__(self, front: list[KeyedNoise | KeyedDropout], layers: list[_Layer], loss: Loss) -> None:
+    One spelling serves one model, h: (B, H), and K stacked ones, h: (K, B, H).
+    """
+
+    def __init__(self, front: Sequence[Silencer | Disturber], layers: list[Layer], loss: Loss) -> None:
         self.front = front
         self.layers = layers
         self.loss = loss
+        self.stack = layers[0].weight.shape[:-2]  # (), or (K,)
         self._buffers: dict[int, tuple[list[_Buffers], Tensor, Tensor]] = {}
 
     def __call__(self, x: Tensor, target: Tensor, loss: Tensor) -> None:
-        """x: (B, D), target: (B, …), loss: () -> None; see `Gradients`."""
-        rows = x.shape[0]
+        """x: (B, D), target: (B, …), loss: () -> None; see `Gradients`. Of K models (K, B, D), (K, B, …) and (K,)."""
+        rows = x.shape[-2]
         if rows not in self._buffers:
             ones = x.new_ones(rows)
             self._buffers[rows] = ([_Buffers(layer, rows) for layer in self.layers], ones, ones.new_tensor(1.0 / rows))
@@ -87,10 +108,10 @@ class WrittenOut:
         """-> the inputs of every layer with the scores behind them, and the dropout masks."""
         h = x
         for module in self.front:
-            h = h + module.draw(h) if isinstance(module, KeyedNoise) else h * module.mask(h)
+            h = h * module.mask(h) if hasattr(module, "mask") else h + module.draw(h)
         inputs, masks = [h], []
         for layer, b in zip(self.layers, buffers, strict=True):
-            h = torch.mm(h, layer.weight_t, out=b.z) if layer.bias is None else torch.addmm(layer.bias, h, layer.weight_t, out=b.z)
+            h = affine(layer, h, b.z)
             if layer.shape is not None:
                 h = layer.shape.forward(h, b.bent)
             mask = None if layer.dropout is None else layer.dropout.mask(h)
@@ -113,10 +134,11 @@ class WrittenOut:
         scores = inputs[-1]
         rows, weight = self.loss.rows(scores, target), self.loss.weight(target)
         if weight is None:
-            torch.mean(rows, 0, out=loss)
+            torch.mean(rows, -1, out=loss)
         else:
-            share = weight.sum().reciprocal_()
-            torch.mul(rows.sum(), share, out=loss)
+            share = weight.sum(-1).reciprocal_()
+            torch.mul(rows.sum(-1), share, out=loss)
+            share = share.reshape(*self.stack, *([1] * (scores.dim() - len(self.stack))))
         dh = self.loss.slope(scores, target).mul_(share)
         for index in range(len(self.layers) - 1, -1, -1):
             layer, b, mask = self.layers[index], buffers[index], masks[index]
@@ -126,12 +148,34 @@ class WrittenOut:
             if layer.shape is not None:
                 dz = layer.shape.backward(dh, b.z, b.bent, b.dz)
                 dz_t = b.dz_t if dz is b.dz else None
-            dz_t = dz.t() if dz_t is None else dz_t
-            torch.mm(dz_t, inputs[index], out=layer.weight_grad)
-            if layer.bias_grad is not None:
-                torch.mv(dz_t, ones, out=layer.bias_grad)
+            _gradients(layer, dz, dz.mT if dz_t is None else dz_t, inputs[index], b.dw, ones)
             if index:
-                dh = torch.mm(dz, layer.weight, out=b.dh)
+                dh = _product(dz, layer.weight, b.dh)
+
+
+def affine(layer: Layer, h: Tensor, out: Tensor) -> Tensor:
+    """z = h Wᵀ + b. h: (B, D) -> (B, H)."""
+    if out.dim() == 2:
+        return torch.mm(h, layer.weight_t, out=out) if layer.bias is None else torch.addmm(layer.bias, h, layer.weight_t, out=out)
+    return torch.bmm(h, layer.weight_t, out=out) if layer.bias is None else torch.baddbmm(layer.bias, h, layer.weight_t, out=out)
+
+
+def _gradients(layer: Layer, dz: Tensor, dz_t: Tensor, h: Tensor, dw: Tensor, ones: Tensor) -> None:
+    """dW = dzᵀ h, db = Σ over rows of dz, into the flat gradient."""
+    if dz.dim() == 2:
+        torch.mm(dz_t, h, out=dw)
+        if layer.bias_grad is not None:
+            torch.mv(dz_t, ones, out=layer.bias_grad)
+        return
+    torch.bmm(dz_t, h, out=dw)
+    layer.weight_grad.copy_(dw)
+    if layer.bias_grad is not None:
+        torch.sum(dz, 1, out=layer.bias_grad)
+
+
+def _product(dz: Tensor, weight: Tensor, out: Tensor) -> Tensor:
+    """dh = dz W."""
+    return torch.mm(dz, weight, out=out) if dz.dim() == 2 else torch.bmm(dz, weight, out=out)
 
 
 class Autograd:
@@ -195,27 +239,50 @@ class Autograd:
             yield part, wanted, weights.sum() / weight.sum()
 
 
+@dataclass(frozen=True)
+class Plain:
+    """What a plain stack is made of, in order: what happens to the inputs, then linear layers with what follows each of them."""
+
+    front: list[KeyedNoise | KeyedDropout]
+    linears: list[nn.Linear]
+    shapes: list[Written | None]
+    dropouts: list[KeyedDropout | None]
+
+
 def written_out(network: nn.Module, loss: Loss) -> WrittenOut | None:
     """The written-out gradients of a network, or None where it holds something that only autograd covers."""
-    if not loss.written or not all(parameter.requires_grad for parameter in network.parameters()):
+    plain = plain_stack(network) if loss.written else None
+    if plain is None:
         return None
-    front: list[KeyedNoise | KeyedDropout] = []
-    layers: list[_Layer] = []
+    layers = [Layer.of(linear) for linear in plain.linears]
+    for layer, shape, dropout in zip(layers, plain.shapes, plain.dropouts, strict=True):
+        layer.shape, layer.dropout = shape, dropout
+    return WrittenOut(plain.front, layers, loss)
+
+
+def plain_stack(network: nn.Module) -> Plain | None:
+    """The parts of a network that is a plain stack, else None."""
+    if not all(parameter.requires_grad for parameter in network.parameters()):
+        return None
+    plain = Plain([], [], [], [])
     for module in _in_order(network):
+        begun = bool(plain.linears)
         if type(module) is nn.Linear:
-            layers.append(_Layer(module))
-        elif not layers and isinstance(module, KeyedNoise | KeyedDropout):
-            front.append(module)
-        elif layers and isinstance(module, KeyedDropout) and layers[-1].dropout is None:
-            layers[-1].dropout = module
-        elif layers and layers[-1].shape is None and layers[-1].dropout is None and (shape := written(module)) is not None:
-            layers[-1].shape = shape
+            plain.linears.append(module)
+            plain.shapes.append(None)
+            plain.dropouts.append(None)
+        elif not begun and isinstance(module, KeyedNoise | KeyedDropout):
+            plain.front.append(module)
+        elif begun and isinstance(module, KeyedDropout) and plain.dropouts[-1] is None:
+            plain.dropouts[-1] = module
+        elif begun and plain.shapes[-1] is None and plain.dropouts[-1] is None and (shape := written(module)) is not None:
+            plain.shapes[-1] = shape
         else:
             return None
-    parameters = [parameter for layer in layers for parameter in layer.linear.parameters()]
+    parameters = [parameter for linear in plain.linears for parameter in linear.parameters()]
     if len({id(parameter) for parameter in parameters}) < len(parameters):  # a shared one's gradient is a sum, which mm(out=) is not
         return None
-    return WrittenOut(front, layers, loss) if layers else None
+    return plain if plain.linears else None
 
 
 def _in_order(module: nn.Module) -> Iterator[nn.Module]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import ceil, inf
 from time import monotonic
 from typing import Any, final
@@ -12,11 +12,37 @@ from torch import Tensor
 
 from dnnlab.assembly import Parts
 from dnnlab.build.rows import Rows
+from dnnlab.config.base import Often
 from dnnlab.exactness import environment
 from dnnlab.runfolder import Generation, RunFolder
 from dnnlab.tally import Tally
 
 SHARE = 60  # a checkpoint that is due by time comes after sixty times the cost of the last: 2 % at most, the first one included
+
+
+@final
+class Timetable:
+    """When checkpoints are due; the trainer is asked to pause then."""
+
+    def __init__(self, every: Often, steps_per_epoch: int, pause_at: Callable[[float, int], None]) -> None:
+        self._every = every
+        self._per_epoch = steps_per_epoch
+        self._pause_at = pause_at
+        self._due = (inf, 0)  # the moment, or the step
+
+    def is_due(self, step: int) -> bool:
+        """Whether one is due after so many steps."""
+        moment, border = self._due
+        return monotonic() >= moment or bool(border and step >= border)
+
+    def plan(self, step: int, cost: float = 0.0) -> None:
+        """Fix the next one. cost: seconds that the last one took."""
+        if self._every.unit == "seconds":
+            self._due = (monotonic() + max(self._every.amount, SHARE * cost), 0)
+        else:
+            stride = max(1, ceil(self._every.amount * (self._per_epoch if self._every.unit == "epochs" else 1)))
+            self._due = (inf, (step // stride + 1) * stride)
+        self._pause_at(*self._due)
 
 
 @final
@@ -30,15 +56,12 @@ class Checkpoints:
         self.trainer = parts.trainer
         self.best: dict[str, Tensor] | None = None
         self._about_best: dict[str, Any] = {}
-        self._every = parts.config.trainer.checkpoint_every
         self._parts = parts
         self._settings = settings
         self._environment = environment(parts.ingredients.threads, str(parts.ingredients.device))
         self._digest: int | None = None
         self._began = monotonic() - seconds
         self._written: int | None = None  # the step of the newest generation
-        self._due = (inf, 0)
-        self._ask(0.0)
 
     @property
     def seconds(self) -> float:
@@ -54,16 +77,9 @@ class Checkpoints:
         """Go on from a generation, which need not be written again."""
         self.best, self._about_best = best, generation.document["facts"]["best"]
         self._written = generation.step
-        self._ask(0.0)
 
-    def write_if_due(self, tally: Tally) -> None:
-        """Write, where the last writing is long enough ago; the trainer is asked to pause when the next one is due."""
-        moment, step = self._due
-        if monotonic() >= moment or (step and self.trainer.position.step >= step):
-            self.write(tally)
-
-    def write(self, tally: Tally) -> None:
-        """Write all that is needed to continue, and the best state; nothing, where this step is written already."""
+    def write(self, tally: Tally) -> float:
+        """Write all that is needed to continue, and the best state; nothing, where this step is written already. -> the seconds it took."""
         began, position = monotonic(), self.trainer.position
         if position.step != self._written:
             source = self._parts.rows.source
@@ -85,24 +101,13 @@ class Checkpoints:
             }
             self.folder.write_checkpoint(position.step, self.learner.state() | self.trainer.state(), self.best, document)
             self._written = position.step
-        self._ask(monotonic() - began)
+        return monotonic() - began
 
     def restore_best(self) -> bool:
         """Bring the best weights back: -> whether there were any."""
         if self.best is not None:
             self.learner.load_weights(self.best)
         return self.best is not None
-
-    def _ask(self, cost: float) -> None:
-        """Have the trainer pause when the next checkpoint is due. cost: seconds that the last one took."""
-        every, step = self._every, self.trainer.position.step
-        if every.unit == "seconds":
-            self._due = (monotonic() + max(every.amount, SHARE * cost), 0)
-            self.trainer.pause_at(self._due[0])
-            return
-        stride = max(1, ceil(every.amount * (self.trainer.batches.count if every.unit == "epochs" else 1)))
-        self._due = (inf, (step // stride + 1) * stride)
-        self.trainer.pause_at(step=self._due[1])
 
     def _rows_digest(self) -> int:
         if self._digest is None:

@@ -76,12 +76,8 @@ class Health:
         figures: dict[str, Tensor] = {}
 
         def look(name: str, module: nn.Module, output: Tensor) -> None:
-            if type(module) in CAN_DIE:
-                figures[f"{layer_name(name)}/dead"] = (output <= 0).all(0).to(output.dtype).mean()
-            else:
-                low, high = BOUNDS[type(module)]
-                near = (output < low + 0.01 * (high - low)) | (output > high - 0.01 * (high - low))
-                figures[f"{layer_name(name)}/saturated"] = near.to(output.dtype).mean()
+            figure, value = unit_figure(module, output)
+            figures[f"{layer_name(name)}/{figure}"] = value
 
         def hook(name: str) -> Callable[[nn.Module, object, Tensor], None]:
             return lambda module, _, output: look(name, module, output)
@@ -95,6 +91,15 @@ class Health:
             for handle in hooks:
                 handle.remove()
         return figures
+
+
+def unit_figure(module: nn.Module, output: Tensor) -> tuple[str, Tensor]:
+    """What a watched activation's output tells of its units: the figure's name, and its value (). output: (B, H)."""
+    if type(module) in CAN_DIE:
+        return "dead", (output <= 0).all(0).to(output.dtype).mean()
+    low, high = BOUNDS[type(module)]
+    near = (output < low + 0.01 * (high - low)) | (output > high - 0.01 * (high - low))
+    return "saturated", near.to(output.dtype).mean()
 
 
 def layer_name(parameter: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from dnnlab.backprop import Gradients
+from dnnlab.backprop import Gradients, WrittenOut, written_out
 from dnnlab.flat import FlatParameters
 from dnnlab.health import Health
 from dnnlab.loss_scale import LossScale
@@ -73,6 +73,12 @@ class Learner(Protocol):
         """The penalty terms' values, by name."""
 
 
+def kept(network: nn.Module) -> dict[str, Tensor]:
+    """What a network holds beside the parameters that it learns: frozen ones, running statistics and the like; live."""
+    frozen = {name: parameter.detach() for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    return frozen | dict(network.named_buffers())
+
+
 class Solo:
     """One network, trained with gradients from `backprop.py` and moved by one optimizer over its flat buffer."""
 
@@ -108,11 +114,18 @@ class Solo:
         self._length = torch.zeros(())  # of the last gradient, where it has a limit
         self.reseed = reseed
         self._health = Health(network, flat)
-        frozen = {name: parameter.detach() for name, parameter in network.named_parameters() if not parameter.requires_grad}
-        self._kept = frozen | dict(network.named_buffers())  # what the network holds beside its flat parameters
+        self._kept = kept(network)
         # running statistics, which an input that is too large makes infinite without a trace in the loss; a user's mask may hold −∞
-        self._statistics = {name: kept for name, kept in self._kept.items() if kept.isfinite().all()}
+        self.statistics = frozenset(name for name, held in self._kept.items() if held.isfinite().all())
         network.train()
+
+    def moved(self) -> None:
+        """Take notice that the parameters, and what the network holds beside them, lie elsewhere by now."""
+        self._kept = kept(self.network)
+        if isinstance(self.gradients, WrittenOut):
+            again = written_out(self.network, self.loss)
+            assert again is not None
+            self.gradients = again
 
     def step(self, x: Tensor, target: Tensor, step: int, lr: float, loss: Tensor) -> None:
         """See `Learner.step`."""
@@ -131,7 +144,7 @@ class Solo:
             if not loss.isfinite():
                 self.restore(before)
                 return f"the gradient's norm is {float(self._length):.3g}, above trainer.gradient_limit={self.gradient_limit:g}"
-            moved = {name: self.flat.view(name) for name in self.flat.spans} | self._statistics
+            moved = {name: self.flat.view(name) for name in self.flat.spans} | self._watched()
             bad = next((f"{name} after the step" for name, tensor in moved.items() if not tensor.isfinite().all()), "")
         if bad:
             self.restore(before)
@@ -183,7 +196,10 @@ class Solo:
 
     def is_finite(self) -> Tensor:
         """See `Learner.is_finite`."""
-        return torch.stack([tensor.isfinite().all() for tensor in (self.flat.data, *self._statistics.values())]).all()
+        return torch.stack([tensor.isfinite().all() for tensor in (self.flat.data, *self._watched().values())]).all()
+
+    def _watched(self) -> dict[str, Tensor]:
+        return {name: held for name, held in self._kept.items() if name in self.statistics}
 
     @torch.no_grad()
     def scores(self, x: Tensor) -> Tensor:
@@ -226,7 +242,7 @@ class Solo:
         """Copies of what predicts: the (averaged) parameters and running statistics, by name."""
         source = self.flat.data if self.average is None else self.average
         parameters = {name: self.flat.view(name, source).clone() for name in self.flat.shapes}
-        return parameters | {name: kept.clone() for name, kept in self._kept.items()}
+        return parameters | {name: held.clone() for name, held in self._kept.items()}
 
     @torch.no_grad()
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
@@ -235,15 +251,15 @@ class Solo:
             self.flat.view(name).copy_(weights[name])
         if self.average is not None:
             self.average.copy_(self.flat.data)
-        for name, kept in self._kept.items():
-            kept.copy_(weights[name])
+        for name, held in self._kept.items():
+            held.copy_(weights[name])
 
     def snapshot(self) -> Snapshot:
         """See `Learner.snapshot`."""
         return Snapshot(
             self.flat.data.clone(),
             None if self.average is None else self.average.clone(),
-            tuple(kept.clone() for kept in self._kept.values()),
+            tuple(held.clone() for held in self._kept.values()),
             {name: tensor.clone() for name, tensor in self.optimizer.tensors().items()},
             self.facts(),
         )
@@ -254,14 +270,14 @@ class Solo:
         self.flat.data.copy_(snapshot.data)
         if self.average is not None and snapshot.average is not None:
             self.average.copy_(snapshot.average)
-        for kept, saved in zip(self._kept.values(), snapshot.kept, strict=True):
-            kept.copy_(saved)
+        for held, saved in zip(self._kept.values(), snapshot.kept, strict=True):
+            held.copy_(saved)
         self._load_optimizer(snapshot.optimizer, snapshot.facts)
 
     def state(self) -> dict[str, Tensor]:
         """Parameters, running statistics, optimizer and average: copies, by name."""
         state = {f"model.{name}": self.flat.view(name).clone() for name in self.flat.spans}
-        state |= {f"model.{name}": kept.clone() for name, kept in self._kept.items()}
+        state |= {f"model.{name}": held.clone() for name, held in self._kept.items()}
         state |= {f"optimizer.{name}": tensor.clone() for name, tensor in self.optimizer.tensors().items()}
         if self.average is not None:
             state |= {f"average.{name}": self.flat.view(name, self.average).clone() for name in self.flat.spans}
@@ -279,8 +295,8 @@ class Solo:
             self.flat.view(name).copy_(state[f"model.{name}"])
             if self.average is not None:
                 self.flat.view(name, self.average).copy_(state[f"average.{name}"])
-        for name, kept in self._kept.items():
-            kept.copy_(state[f"model.{name}"])
+        for name, held in self._kept.items():
+            held.copy_(state[f"model.{name}"])
         own = {name.removeprefix("optimizer."): tensor for name, tensor in state.items() if name.startswith("optimizer.")}
         self._load_optimizer(own, facts)
 

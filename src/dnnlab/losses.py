@@ -7,7 +7,7 @@ Targets are as in `tasks.py`: 0/1 floats (B, 1) for two classes, int64 codes (B,
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import log
 
 import torch
@@ -52,6 +52,11 @@ def as_signs(scores: Tensor, target: Tensor) -> Tensor:
     return as_numbers(scores, target) * 2 - 1
 
 
+def _of_class(weights: Tensor, codes: Tensor) -> Tensor:
+    """Each row's weight. weights: (C,), codes: (B,) -> (B,); of K models (K, C) and (K, B) -> (K, B)."""
+    return weights[codes] if weights.dim() == 1 else weights.gather(-1, codes)
+
+
 class SquaredError(Loss):
     """Mean over the outputs of (s − t)²; for classes t is one-hot (the Brier score where the output is a probability)."""
 
@@ -79,16 +84,22 @@ class AbsoluteError(Loss):
 class Huber(Loss):
     """½d² up to |d| = delta, delta·(|d| − ½delta) beyond (Huber 1964)."""
 
-    def __init__(self, delta: float) -> None:
+    def __init__(self, delta: float | Tensor) -> None:
         self.delta = delta
 
     def rows(self, scores: Tensor, target: Tensor) -> Tensor:
         """scores: (B, T) -> (B,)."""
-        return F.huber_loss(scores, target, reduction="none", delta=self.delta).mean(-1)
+        if not isinstance(self.delta, Tensor):
+            return F.huber_loss(scores, target, reduction="none", delta=self.delta).mean(-1)
+        distance = (scores - target).abs()
+        near = torch.minimum(distance, self.delta)
+        return (near * (distance - 0.5 * near)).mean(-1)
 
     def slope(self, scores: Tensor, target: Tensor) -> Tensor:
         """d, cut at ± delta"""
-        return (scores - target).clamp_(-self.delta, self.delta).div_(scores.shape[-1])
+        distance = scores - target
+        distance.clamp_(-self.delta, self.delta)  # type: ignore[arg-type]  # two numbers, or two tensors
+        return distance.div_(scores.shape[-1])
 
 
 class LogCosh(Loss):
@@ -107,16 +118,17 @@ class LogCosh(Loss):
 class BinaryCrossEntropy(Loss):
     """−t·log p − (1 − t)·log(1 − p) with p = sigmoid(s), mean over the outputs; class weights for two classes only."""
 
-    def __init__(self, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
+    def __init__(self, label_smoothing: float | Tensor = 0.0, class_weights: Tensor | None = None) -> None:
         self.smoothing = label_smoothing
+        self.smooths = isinstance(label_smoothing, Tensor) or label_smoothing > 0
         self.class_weights = class_weights
 
     def _smooth(self, target: Tensor) -> Tensor:
-        return target * (1 - self.smoothing) + self.smoothing / 2 if self.smoothing else target
+        return target * (1 - self.smoothing) + self.smoothing / 2 if self.smooths else target
 
     def weight(self, target: Tensor) -> Tensor | None:
         """(B, 1) -> (B,)."""
-        return None if self.class_weights is None else self.class_weights[target.squeeze(-1).long()]
+        return None if self.class_weights is None else _of_class(self.class_weights, target.squeeze(-1).long())
 
     def rows(self, scores: Tensor, target: Tensor) -> Tensor:
         """scores: (B, T) -> (B,)."""
@@ -134,30 +146,31 @@ class BinaryCrossEntropy(Loss):
 class CrossEntropy(Loss):
     """−log softmax(s)[class]; smoothing and class weights as torch.nn.CrossEntropyLoss defines them."""
 
-    def __init__(self, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
+    def __init__(self, label_smoothing: float | Tensor = 0.0, class_weights: Tensor | None = None) -> None:
         self.smoothing = label_smoothing
+        self.smooths = isinstance(label_smoothing, Tensor) or label_smoothing > 0
         self.class_weights = class_weights
 
     def weight(self, target: Tensor) -> Tensor | None:
         """(B,) -> (B,)."""
-        return None if self.class_weights is None else self.class_weights[target]
+        return None if self.class_weights is None else _of_class(self.class_weights, target)
 
     def _wanted(self, scores: Tensor, target: Tensor) -> Tensor:
         """The share that each class is to get, times its weight. -> (B, C)."""
         wanted = as_numbers(scores, target) * (1 - self.smoothing) + self.smoothing / scores.shape[-1]
-        return wanted if self.class_weights is None else wanted * self.class_weights
+        return wanted if self.class_weights is None else wanted * self.class_weights.unsqueeze(-2)
 
     def rows(self, scores: Tensor, target: Tensor) -> Tensor:
         """scores: (B, C) -> (B,)."""
         log_p = torch.log_softmax(scores, -1)
-        if self.smoothing or self.class_weights is not None:
+        if self.smooths or self.class_weights is not None:
             return -(self._wanted(scores, target) * log_p).sum(-1)
         return -log_p.gather(-1, target.unsqueeze(-1)).squeeze(-1)
 
     def slope(self, scores: Tensor, target: Tensor) -> Tensor:
         """softmax(s) − one-hot"""
         p = torch.softmax(scores, -1)
-        if self.smoothing or self.class_weights is not None:
+        if self.smooths or self.class_weights is not None:
             wanted = self._wanted(scores, target)
             return p.mul_(wanted.sum(-1, keepdim=True)).sub_(wanted)
         return p.scatter_(-1, target.unsqueeze(-1), -1.0, reduce="add")
@@ -166,14 +179,14 @@ class CrossEntropy(Loss):
 class Focal(Loss):
     """−(1 − p)^gamma · log p, where p is the probability of the right class (Lin et al. 2017)."""
 
-    def __init__(self, gamma: float = 2.0, class_weights: Tensor | None = None) -> None:
+    def __init__(self, gamma: float | Tensor = 2.0, class_weights: Tensor | None = None) -> None:
         self.gamma = gamma
         self.class_weights = class_weights
 
     def weight(self, target: Tensor) -> Tensor | None:
         """(B,) or (B, 1) -> (B,)."""
         codes = target.squeeze(-1).long() if target.is_floating_point() else target
-        return None if self.class_weights is None else self.class_weights[codes]
+        return None if self.class_weights is None else _of_class(self.class_weights, codes)
 
     @staticmethod
     def _log_p(scores: Tensor, target: Tensor) -> Tensor:
@@ -272,6 +285,44 @@ class CustomLoss(Loss):
         """By autograd; not used in training."""
         leaf = scores.detach().requires_grad_()
         return torch.autograd.grad(self.rows(leaf, target).sum(), leaf)[0]
+
+
+def stacked(losses: Sequence[Loss], like: Tensor) -> Loss:
+    """The losses of K models, which are of one kind, as one: scores (K, B, C), target (K, B, …). Their numbers may differ.
+
+    like: a tensor of the scores' type and device.
+
+    >>> both = stacked([Huber(1.0), Huber(2.0)], torch.zeros(()))
+    >>> both.rows(torch.full((2, 1, 1), 3.0), torch.zeros(2, 1, 1))
+    tensor([[2.5000],
+            [4.0000]])
+    """
+    first = losses[0]
+    match first:
+        case Huber():
+            return Huber(_column([loss.delta for loss in losses if isinstance(loss, Huber)], like))
+        case Focal():
+            alike = [loss for loss in losses if isinstance(loss, Focal)]
+            return Focal(_column([loss.gamma for loss in alike], like), _weights([loss.class_weights for loss in alike]))
+        case BinaryCrossEntropy() | CrossEntropy():
+            kind = type(first)
+            known = [loss for loss in losses if isinstance(loss, BinaryCrossEntropy | CrossEntropy)]
+            return kind(_column([loss.smoothing for loss in known], like), _weights([loss.class_weights for loss in known]))
+    return first
+
+
+def _column(numbers: Sequence[float | Tensor], like: Tensor) -> float | Tensor:
+    """The one number that all models have, or (K, 1, 1)."""
+    plain = [float(number) for number in numbers]
+    return plain[0] if len(set(plain)) == 1 else like.new_tensor(plain).reshape(-1, 1, 1)
+
+
+def _weights(weights: Sequence[Tensor | None]) -> Tensor | None:
+    """The classes' weights of each model, (K, C); a model without any weighs all alike."""
+    given = next((weight for weight in weights if weight is not None), None)
+    if given is None:
+        return None
+    return torch.stack([torch.ones_like(given) if weight is None else weight for weight in weights])
 
 
 # Which task and which output activation a loss is made for.

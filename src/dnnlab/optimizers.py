@@ -87,7 +87,12 @@ class FusedAdam(Optimizer):
         self.mean = torch.zeros_like(flat.data)
         self.square = torch.zeros_like(flat.data)
         self.count = torch.zeros((), dtype=torch.float32, device=flat.data.device)
-        self._lists = [[flat.data], [flat.grad], [self.mean], [self.square], list[Tensor](), [self.count]]
+        self.adopt(self.mean, self.square, self.count)
+
+    def adopt(self, mean: Tensor, square: Tensor, count: Tensor) -> None:
+        """Keep the state in these tensors from now on, and move the parameters where they are by now."""
+        self.mean, self.square, self.count = mean, square, count
+        self._lists = [[self.flat.data], [self.flat.grad], [mean], [square], list[Tensor](), [count]]
 
     def _move(self, lr: float, closure: Callable[[], Tensor] | None) -> None:
         self.count.add_(1)
@@ -120,6 +125,21 @@ class TorchOptimizer(Optimizer):
         super().__init__(flat, decay)
         self.optimizers = optimizers
         self.needs_closure = any(isinstance(optimizer, torch.optim.LBFGS) for optimizer, _ in optimizers)
+
+    def is_one_of(self, kinds: tuple[type[torch.optim.Optimizer], ...]) -> bool:
+        """Whether a single rule, one of these, moves the whole buffer as one parameter."""
+        return len(self.optimizers) == 1 and type(self.optimizers[0][0]) in kinds and len(list(self._leaves())) == 1
+
+    def follow(self) -> dict[str, Any]:
+        """Move the parameters where they are by now: -> torch's state of the one parameter, live."""
+        ((optimizer, leaf),) = self._leaves()
+        leaf.data, leaf.grad = self.flat.data, self.flat.grad
+        state: dict[str, Any] = optimizer.state[leaf]
+        return state
+
+    def _leaves(self) -> Iterable[tuple[torch.optim.Optimizer, Tensor]]:
+        for optimizer, _ in self.optimizers:
+            yield from ((optimizer, leaf) for group in optimizer.param_groups for leaf in group["params"])
 
     def _move(self, lr: float, closure: Callable[[], Tensor] | None) -> None:
         for optimizer, factor in self.optimizers:

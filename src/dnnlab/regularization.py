@@ -74,14 +74,16 @@ class Regularizer:
             for name in flat.weight_names:
                 weight = flat.view(name)
                 torch.renorm(weight, p=2, dim=0, maxnorm=self.max_norm, out=weight)
-        if self.sparsity is not None and step >= self.sparsity.begin:
-            self._sparsify(flat, self.sparsity, step + 1)
+        self.sparsify(flat, step)
 
-    @staticmethod
-    def _sparsify(flat: FlatParameters, plan: SparsityPlan, steps: int) -> None:
+    def sparsify(self, flat: FlatParameters, step: int) -> None:
+        """Take the smallest weights away, as far as the plan is by step number `step`."""
+        plan = self.sparsity
+        if plan is None or step < plan.begin:
+            return
         parts = [flat.view(name).view(-1) for name in flat.weight_names] if plan.per_layer else [flat.weights]
         for part in parts:
-            keep_largest(part, round(plan.share(steps) * part.numel()))
+            keep_largest(part, round(plan.share(step + 1) * part.numel()))
 
 
 def soft_threshold(weights: Tensor, amount: float) -> None:

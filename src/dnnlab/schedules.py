@@ -16,7 +16,12 @@ Schedule = Callable[[int], float]
 
 def constant() -> Schedule:
     """The same rate throughout."""
-    return lambda step: 1.0
+    return always
+
+
+def always(step: int) -> float:
+    """The factor of `constant`: 1."""
+    return 1.0
 
 
 def step(every: int, *, factor: float) -> Schedule:

@@ -45,6 +45,15 @@ def weighted_order(seed: int, epoch: int, weights: Tensor) -> Tensor:
     return torch.searchsorted(edges, drawn * edges[-1], right=True)  # drawn is below 1, and so is the product below the last edge
 
 
+def stretch(rows: int, width: int) -> int:
+    """For how many steps noise is drawn at once.
+
+    >>> stretch(32, 16), stretch(1024, 512)
+    (64, 1)
+    """
+    return max(1, min(64, CHUNK // (rows * width)))
+
+
 class Noise:
     """The noise inside training steps: at step s and place p always the same, whatever was drawn before.
 
@@ -80,16 +89,22 @@ class Noise:
 
     def _at(self, place: str, rows: int, width: int, level: float, dtype: torch.dtype) -> Tensor:
         full = max(self.rows, self.first + rows)
-        steps = max(1, min(64, CHUNK // (full * width)))
-        chunk, offset = divmod(self.step, steps)
+        chunk, offset = divmod(self.step, stretch(full, width))
         asked = (chunk, full, width, level, dtype)
         drawn = self._drawn.get(place)
         if drawn is None or drawn[0] != asked:
-            self._generator.manual_seed(key(self.seed, place, chunk))
-            draw = self._masks if place.startswith("mask/") else self._normals
-            drawn = self._drawn[place] = (asked, list(draw((steps, full, width), level, dtype).unbind()))
+            drawn = self._drawn[place] = (asked, list(self.chunk(place, chunk, full, width, level, dtype).unbind()))
         noise = drawn[1][offset]
         return noise if rows == full else noise[self.first : self.first + rows]
+
+    def chunk(self, place: str, number: int, rows: int, width: int, level: float, dtype: torch.dtype) -> Tensor:
+        """The noise of one stretch of steps at `mask/<place>` (level: what is kept) or `normal/<place>` (level: the deviation).
+
+        -> (steps, rows, width), a new tensor.
+        """
+        self._generator.manual_seed(key(self.seed, place, number))
+        draw = self._masks if place.startswith("mask/") else self._normals
+        return draw((stretch(rows, width), rows, width), level, dtype)
 
     def _masks(self, shape: tuple[int, ...], keep: float, dtype: torch.dtype) -> Tensor:
         # 16 random bits a number: four times cheaper than a float, and a rate that is off by at most 2^-17

@@ -80,7 +80,7 @@ class Trainer:
         """One record for each border, and a pause between two of them where one was asked for; after `stop` it ends at the next step."""
         seconds = 0.0
         while self.position.epoch < self.course.epochs and not self.stopping:
-            began, border = perf_counter(), self._border()
+            began, border = perf_counter(), self.border()
             saved = self.position, self.learner.snapshot()
             health = self._walk(border)
             seconds += perf_counter() - began
@@ -108,12 +108,12 @@ class Trainer:
         """Ask for an end at the next border of a step."""
         self.stopping = True
 
-    def _border(self) -> int:
+    def border(self) -> int:
         """The batch of this epoch at which the next record is due."""
         every, place = self.course.validate_steps, self.position
         return min(self.batches.count, place.batch + every - place.step % every) if every else self.batches.count
 
-    def _order(self) -> Tensor | None:
+    def order(self) -> Tensor | None:
         """The order of this epoch's rows; None: as they stand, which is all the same to a batch that holds them all."""
         course, epoch = self.course, self.position.epoch
         if course.weights is not None:
@@ -135,7 +135,7 @@ class Trainer:
         health: dict[str, Tensor] = {}
         moment, stop = self._pause
         timed, stop = moment < inf, stop if stop > place.step else -1
-        for x, target in islice(self.batches(self._order(), batch), border - batch):
+        for x, target in islice(self.batches(self.order(), batch), border - batch):
             if self.stopping or (timed and monotonic() >= moment) or skip + batch == stop:
                 break
             if batch == marked:
@@ -161,14 +161,14 @@ class Trainer:
         metrics = dict(zip(tensors, told[1:], strict=False)) | {"lr": self.rate(place.step - 1)}
         figures = dict(zip((f"health/{name}" for name in health), told[1 + len(tensors) :], strict=True))
         ends = place.batch == self.batches.count
-        if self._validates(ends):
+        if self.validates(ends):
             metrics |= self.measure()
             if self.plateau is not None:
                 self.plateau = self.plateau.after(metrics[self.course.monitor])
         self.position = Position(place.epoch + 1, 0, place.step, 0) if ends else replace(place, recorded=place.batch)
         return Epoch(place.epoch + 1, place.step, ends, metrics, figures, seconds)
 
-    def _validates(self, ends: bool) -> bool:
+    def validates(self, ends: bool) -> bool:
         place, course = self.position, self.course
         if ends and place.epoch + 1 == course.epochs:
             return True
@@ -182,7 +182,7 @@ class Trainer:
         border, skip = self.position.batch, place.step - place.batch
         self.learner.restore(snapshot)
         self.position = place
-        order = self._order()
+        order = self.order()
         for batch, (x, target) in enumerate(islice(self.batches(order, place.batch), border - place.batch), start=place.batch):
             step = skip + batch
             bad = self.learner.checked_step(x, target, step, self.rate(step), self._losses[batch])
@@ -196,6 +196,16 @@ class Trainer:
                     fix=f"Try a smaller rate, optimizer.lr={self.rate(step) / 10:.3g}, or regularization.clip_norm=1",
                 )
         self.position = replace(place, batch=border, step=skip + border)
+
+    def lend(self, losses: Tensor) -> None:
+        """Keep the losses of an epoch's steps in `losses` from now on, (batches,): whoever takes the steps instead writes them there."""
+        losses.copy_(self._losses)
+        self._losses = losses
+
+    def retrace(self, end: Position, saved: tuple[Position, Snapshot]) -> None:
+        """Walk from a saved state to where others took the steps; DivergedError at the first that fails, before it is taken."""
+        self.position = end
+        self._retrace(*saved)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the trainer adds to the learner's state."""

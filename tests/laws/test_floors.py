@@ -28,10 +28,11 @@ FLOORS = {
     "build.training": 3.0, "build.rows": 3.2,
     # learning
     "diagnostics": 4.0, "tally": 4.3, "learner": 4.0, "stopping": 4.0, "lr_finder": 4.5, "trainer": 4.5,
+    "population": 4.7,
     # runs
     "assembly": 5.0, "checkpoints": 5.2, "loggers": 5.0, "plots": 5.0, "description": 5.3, "signals": 5.0,
     "continuing": 5.5, "pictures": 5.3, "preflight": 5.3,
-    "find_rate": 5.6, "run": 5.6, "crossval": 5.8, "resume": 5.9,
+    "find_rate": 5.6, "running": 5.6, "run": 5.7, "crossval": 5.8, "resume": 5.9,
     # afterwards
     "predictor": 6.0, "sweeptable": 6.0, "predict": 6.3, "evaluate": 6.6, "verify": 6.8,
     # doors
