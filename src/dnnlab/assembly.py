@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from dnnlab import metrics
 from dnnlab.build import Ingredients, Question, build
 from dnnlab.build.figures import Figures, choose_threshold
-from dnnlab.build.rows import Rows
+from dnnlab.build.rows import Rows, Shelf
 from dnnlab.build.training import row_weights
 from dnnlab.config.run import RunConfig
 from dnnlab.data import Part
 from dnnlab.learner import Solo
+from dnnlab.population import Population
 from dnnlab.tasks import Answer
 from dnnlab.thresholds import best_threshold
 from dnnlab.trainer import Course, Trainer
@@ -64,9 +65,10 @@ def assemble(
     health_due: Callable[[int], bool] = lambda epoch: False,
     *,
     frame: pl.DataFrame | None = None,
+    shelf: Shelf | None = None,
 ) -> Parts:
-    """The parts of a run; health_due: whether an epoch (from 1) is to tell its layers' health; frame: rows that Python holds."""
-    made = build(config, trusted, frame)
+    """The parts of a run; health_due: whether an epoch (from 1) is to tell its layers' health; frame, shelf: see `build`."""
+    made = build(config, trusted, frame, shelf)
     rows = made.question.rows
     made = _answering(made, choose_threshold(config, rows.classes, made.question.loss_kind, has_valid=rows.valid is not None))
     learner = Solo(
@@ -116,6 +118,28 @@ def _course(made: Ingredients) -> Course:
         validate_epochs=int(every.amount) if whole else 1,
         monitor=made.question.figures.monitor,
     )
+
+
+def measure_each(parts: Sequence[Parts], population: Population) -> dict[str, list[float]]:
+    """The figures of one validation of every member of a stack, by their logged names; parts: of the members, as they stand."""
+    figures = parts[0].figures
+    told: dict[str, list[float]] = {}
+    for name, names in (("valid", figures.epoch), ("train", figures.train)):
+        own = [member.rows.parts().get(name) for member in parts]
+        known = [part for part in own if part is not None]
+        if len(known) < len(parts) or (name == "train" and not names):
+            continue
+        found = metrics.evaluate_each(
+            population.scores,
+            [part.x for part in known],
+            [part.y for part in known],
+            population.loss.mean,
+            [member.answer for member in parts],
+            names,
+            batch_rows=SCORED,
+        )
+        told |= {f"{name}/{figure}": values for figure, values in found.items() if name == "valid" or figure != "loss"}
+    return told
 
 
 def _judge(learner: Solo, question: Question, part: Part, names: Sequence[str]) -> dict[str, float]:

@@ -73,12 +73,27 @@ class _Buffers:
     """The tensors of one layer for batches of one size, used again at every step."""
 
     def __init__(self, layer: Layer, rows: int) -> None:
-        new = layer.weight.new_empty
         *stack, width, inputs = layer.weight.shape
-        self.z, self.bent, self.h = (new(*stack, rows, width) for _ in range(3))
-        self.dz, self.dh = new(*stack, rows, width), new(*stack, rows, inputs)
+        self.z, self.bent, self.h, self.dz = (aligned(layer.weight, *stack, rows, width) for _ in range(4))
+        self.dh = aligned(layer.weight, *stack, rows, inputs)
         self.dz_t = self.dz.mT
-        self.dw = new(layer.weight.shape) if stack else layer.weight_grad  # a batched product into a strided view costs twice its time
+        # a batched product into a strided view costs twice its time
+        self.dw = aligned(layer.weight, *stack, width, inputs) if stack else layer.weight_grad
+
+
+def aligned(like: Tensor, *shape: int) -> Tensor:
+    """A new tensor, whose every matrix begins where a vector register does, as a model's only one would: (B, H) or (K, B, H).
+
+    What is computed with the k-th matrix then does not depend, to the last bit, on how many there are.
+    """
+    *stack, rows, width = shape
+    numbers = rows * width
+    if not stack or numbers % ALIGNED == 0:
+        return like.new_empty(shape)
+    return like.new_empty(*stack, -(-numbers // ALIGNED) * ALIGNED)[:, :numbers].view(shape)
+
+
+ALIGNED = 32  # numbers: two vectors of 16
 
 
 class WrittenOut:
@@ -109,6 +124,8 @@ class WrittenOut:
         h = x
         for module in self.front:
             h = h * module.mask(h) if hasattr(module, "mask") else h + module.draw(h)
+        if self.front and self.stack:
+            h = aligned(h, *h.shape).copy_(h)
         inputs, masks = [h], []
         for layer, b in zip(self.layers, buffers, strict=True):
             h = affine(layer, h, b.z)
@@ -148,6 +165,8 @@ class WrittenOut:
             if layer.shape is not None:
                 dz = layer.shape.backward(dh, b.z, b.bent, b.dz)
                 dz_t = b.dz_t if dz is b.dz else None
+            if self.stack and dz is not b.dz:
+                dz, dz_t = b.dz.copy_(dz), b.dz_t
             _gradients(layer, dz, dz.mT if dz_t is None else dz_t, inputs[index], b.dw, ones)
             if index:
                 dh = _product(dz, layer.weight, b.dh)

@@ -18,7 +18,7 @@ from dnnlab.batches import Batches
 from dnnlab.build.device import find_device, find_dtype, thread_count
 from dnnlab.build.figures import Figures, choose_figures
 from dnnlab.build.network import build_network, fit_to_data, hidden_matrices, output_kind
-from dnnlab.build.rows import Rows, build_rows
+from dnnlab.build.rows import Rows, Shelf
 from dnnlab.build.schedule import build_schedule
 from dnnlab.build.training import batch_size, build_gradients, build_loss, build_optimizer, build_regularizer, least_rows, loss_kind
 from dnnlab.config.run import RunConfig
@@ -81,14 +81,16 @@ class Ingredients:
         }
 
 
-def build(config: RunConfig, trusted: Collection[str] = (), frame: pl.DataFrame | None = None) -> Ingredients:
+def build(
+    config: RunConfig, trusted: Collection[str] = (), frame: pl.DataFrame | None = None, shelf: Shelf | None = None
+) -> Ingredients:
     """All ingredients of a run; ConfigError, DataError or UntrustedError say what cannot be, before anything is written.
 
-    frame: the rows that Python holds, for data.kind=memory.
+    frame: the rows that Python holds, for data.kind=memory; shelf: rows that other runs of a sweep have read.
     """
     device = find_device(config.device)
     dtype, autocast = find_dtype(config.precision, device)
-    question = _question(config, dtype, device, trusted, frame)
+    question = _question(config, (shelf or Shelf()).rows(config, dtype, device, frame), dtype, trusted)
     rows, train = question.rows, question.rows.train
     size = batch_size(config, len(train.x))
     noise = Noise(config.seed, device, rows=size)
@@ -120,10 +122,7 @@ def build(config: RunConfig, trusted: Collection[str] = (), frame: pl.DataFrame 
     )
 
 
-def _question(
-    config: RunConfig, dtype: torch.dtype, device: torch.device, trusted: Collection[str], frame: pl.DataFrame | None
-) -> Question:
-    rows = build_rows(config, dtype, device, frame)
+def _question(config: RunConfig, rows: Rows, dtype: torch.dtype, trusted: Collection[str]) -> Question:
     kind = loss_kind(config, rows.task)
     if kind != "custom":
         losses.check_fit(kind, rows.task, output_kind(config.model), config.data.kind)

@@ -23,6 +23,7 @@ from dnnlab.tasks import Answer, Link, Task
 if TYPE_CHECKING:
     import polars as pl
 
+    from dnnlab.build.tables import TableRows
     from dnnlab.tables.reading import FileFact
     from dnnlab.tables.schema import Schema
 
@@ -94,16 +95,48 @@ class Rows:
         return self
 
 
+class Shelf:
+    """What was read and divided already, for runs of one sweep that ask for the same; members of a stack so hold one tensor together."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, tuple[data.Source, TableRows | None]] = {}
+        self._rows: dict[str, Rows] = {}
+
+    def source(self, config: RunConfig, frame: pl.DataFrame | None) -> tuple[data.Source, TableRows | None]:
+        """The rows as they are read; seed and fold only say how they are divided, where they are not generated."""
+        asked = config.data.model_dump_json(exclude={"fold", "split_seed"})
+        key = f"{asked} {config.seed if isinstance(config.data, Drawn) else ''}"
+        if key not in self._sources:
+            self._sources[key] = _read(config, frame)
+        return self._sources[key]
+
+    def rows(self, config: RunConfig, dtype: torch.dtype, device: torch.device, frame: pl.DataFrame | None) -> Rows:
+        """The rows of a run, divided and encoded."""
+        fixed = not isinstance(config.data, Drawn) and (not isinstance(config.data, Data) or config.data.split_seed is not None)
+        key = f"{config.data.model_dump_json()} {config.model.kind} {dtype} {device} {'' if fixed else config.seed}"
+        if key not in self._rows:
+            self._rows[key] = _divided(config, dtype, device, *self.source(config, frame))
+        return self._rows[key]
+
+
 def build_rows(config: RunConfig, dtype: torch.dtype, device: torch.device, frame: pl.DataFrame | None = None) -> Rows:
     """Read or generate, split, encode; for an autoencoder the target of each row is the row itself. frame: rows that Python holds."""
-    settings = config.data
-    table = None
-    if isinstance(settings, Table):
-        from dnnlab.build.tables import read_table  # polars comes in with it
+    return _divided(config, dtype, device, *_read(config, frame))
 
-        table = read_table(settings, frame)
+
+def _read(config: RunConfig, frame: pl.DataFrame | None) -> tuple[data.Source, TableRows | None]:
+    if not isinstance(config.data, Table):
+        return _source(config), None
+    from dnnlab.build.tables import read_table  # polars comes in with it
+
+    table = read_table(config.data, frame)
+    return table.source, table
+
+
+def _divided(config: RunConfig, dtype: torch.dtype, device: torch.device, source: data.Source, table: TableRows | None) -> Rows:
+    settings = config.data
     dataset = data.prepare(
-        _source(config) if table is None else table.source,
+        source,
         valid=getattr(settings, "valid", 0.0),
         test=settings.test if isinstance(settings, Data) else 0.0,
         seed=_split_seed(config),
@@ -183,6 +216,10 @@ def _recipe(config: RunConfig) -> data.Recipe:
 def data_folder(config: RunConfig) -> Path | None:
     """The folder that is data altogether: no run may be written into it. (Tables lie beside all sorts of files.)"""
     return Path(config.data.root) if isinstance(config.data, Idx | Images) else None
+
+
+Drawn = Shapes | Spirals | Blobs | LinearRegression | Friedman
+"""Rows that are drawn with the run's seed."""
 
 
 def _source(config: RunConfig) -> data.Source:

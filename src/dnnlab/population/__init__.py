@@ -45,9 +45,9 @@ class Population:
         self.flat = flat = StackedParameters([member.flat for member in members])
         self.kept = stack_kept([member.network for member in members])
         self.noise = StackedNoise([member.noise for member in members])
-        loss = losses.stacked([member.loss for member in members], flat.data)
+        self.loss = losses.stacked([member.loss for member in members], flat.data)
         written = all(isinstance(member.gradients, WrittenOut) for member in members)
-        self.networks = stacked_networks([member.network for member in members], flat, self.kept, loss, self.noise, written=written)
+        self.networks = stacked_networks([member.network for member in members], flat, self.kept, self.loss, self.noise, written=written)
         self.rule = stacked_rule(flat, [member.optimizer for member in members])
         self.regularizer = StackedRegularizer([member.regularizer for member in members], flat, [member.flat for member in members])
         self.average = self._averages()
@@ -97,7 +97,7 @@ class Population:
         """Whether every parameter and running statistic of a model is a finite number: (K,) of bool."""
         finite = self.flat.data[:, : len(self.members[0].flat.data)].isfinite().all(1)
         for name in self.members[0].statistics:
-            finite = finite & self.kept[name].isfinite().flatten(1).all(1)
+            finite = finite & self.kept[name].isfinite().reshape(len(finite), -1).all(1)
         return finite
 
     @torch.no_grad()

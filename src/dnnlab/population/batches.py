@@ -8,6 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from dnnlab.backprop import ALIGNED, aligned
 from dnnlab.batches import CHUNK, Batches
 
 JOINT = 1 << 24  # numbers up to which the rows of all models are laid side by side, so that one gather serves all
@@ -30,6 +31,7 @@ class StackedBatches:
         self._buffers = [whole.new_empty(len(batches), self._chunk, *whole.shape[1:]) for whole in (first.x, first.y)]
         places = {id(own.x): place for place, own in enumerate(sets)}
         self._offsets = torch.tensor([[places[id(own.x)] * len(own.x)] for own in batches], device=first.x.device)
+        self._batch: dict[int, Tensor] = {}
         self._joint: list[Tensor] | None = None
         if sum(own.x.numel() for own in sets) <= JOINT:
             self._joint = [torch.cat([own.x for own in sets]), torch.cat([own.y for own in sets])]
@@ -49,7 +51,17 @@ class StackedBatches:
         for begin in range(start * self.size, self.used, self._chunk):
             part = rows[:, begin : min(begin + self._chunk, self.used)]
             x, y = self._gather(part)
-            yield from zip(torch.split(x, self.size, 1), torch.split(y, self.size, 1), strict=True)
+            for own, target in zip(torch.split(x, self.size, 1), torch.split(y, self.size, 1), strict=True):
+                yield self._aligned(own), target
+
+    def _aligned(self, x: Tensor) -> Tensor:
+        """x: (K, B, D), each model's part where a vector begins."""
+        if x.stride(0) % ALIGNED == 0 and x.storage_offset() % ALIGNED == 0:
+            return x
+        rows = x.shape[1]
+        if rows not in self._batch:
+            self._batch[rows] = aligned(x, *x.shape)
+        return self._batch[rows].copy_(x)
 
     def _gather(self, rows: Tensor) -> tuple[Tensor, ...]:
         """rows: (K, R) -> x (K, R, D), y (K, R, …)."""

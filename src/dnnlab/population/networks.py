@@ -86,22 +86,23 @@ class MappedNetworks:
         own = {module.place: module for module in keyed(self._template)}
         self._fed = {(type(module), place): _Fed() for place, module in own.items()}
         self._draws = {kind: _draw(kind, networks, noise) for kind in self._fed}
+        self._widths: dict[tuple[type[Keyed], str], int] = {}
         drawn = {(type(module), module.place) for network in networks for module in keyed(network)}
         if not drawn <= self._fed.keys():
             raise ValueError("dropout and noise must stand at the same places")
         self._parameters = {name: flat.view(name).requires_grad_() for name in flat.shapes}
-        for name, parameter in self._parameters.items():
-            parameter.grad = flat.view(name, flat.grad)
         self._kept = kept
 
     def gradients(self, x: Tensor, target: Tensor, loss: Tensor) -> None:
         """See `Networks.gradients`."""
-        self._flat.grad.zero_()
-        noise = {f"{kind.__name__}/{place}": draw(x) for (kind, place), draw in self._draws.items()}
+        widths = self._widths = self._widths or self._measure(x if x.dim() == 2 else x[0])
+        noise = {f"{kind[0].__name__}/{kind[1]}": draw(x[..., :1].expand(*x.shape[:-1], widths[kind])) for kind, draw in self._draws.items()}
         with torch.enable_grad():
             scores = self._call(x, self._parameters, noise)
             values = self._loss.mean(scores, _for_each(target, self._count, shared=x.dim() == 2))
-            values.sum().backward()  # type: ignore[no-untyped-call]
+            found = torch.autograd.grad(values.sum(), list(self._parameters.values()), materialize_grads=True)
+        for name, gradient in zip(self._parameters, found, strict=True):
+            self._flat.view(name, self._flat.grad).copy_(gradient)
         loss.copy_(values.detach())
 
     def scores(self, x: Tensor, data: Tensor) -> Tensor:
@@ -122,6 +123,25 @@ class MappedNetworks:
         with self._feeding():
             mapped: Callable[..., Tensor] = vmap(one, in_dims=(0, 0, 0 if x.dim() == 3 else None, 0))
             return mapped(parameters, self._kept, x, noise)
+
+    @torch.no_grad()
+    def _measure(self, x: Tensor) -> dict[tuple[type[Keyed], str], int]:
+        """How wide the noise is at each place. x: (B, D)."""
+        found: dict[tuple[type[Keyed], str], int] = {}
+
+        def look(module: nn.Module, inputs: tuple[Tensor]) -> None:
+            assert isinstance(module, Keyed)
+            found[type(module), module.place] = inputs[0].shape[-1]
+
+        hooks = [module.register_forward_pre_hook(look) for module in keyed(self._template)]
+        self._template.eval()
+        try:
+            self._template(x[:1])
+        finally:
+            self._template.train()
+            for hook in hooks:
+                hook.remove()
+        return found
 
     @contextmanager
     def _feeding(self) -> Iterator[None]:
