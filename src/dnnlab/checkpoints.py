@@ -58,7 +58,7 @@ class Checkpoints:
         self._about_best: dict[str, Any] = {}
         self._parts = parts
         self._settings = settings
-        self._environment = environment(parts.ingredients.threads, str(parts.ingredients.device))
+        self._environment = environment(parts.ingredients.threads, str(parts.ingredients.device), stacked=parts.ingredients.stacked)
         self._digest: int | None = None
         self._began = monotonic() - seconds
         self._written: int | None = None  # the step of the newest generation

@@ -93,7 +93,8 @@ def check(parts: Parts, earlier: Earlier) -> tuple[str, ...]:
 
 
 def _inexact(parts: Parts, earlier: Earlier) -> Iterator[str]:
-    now = environment(parts.ingredients.threads, str(parts.ingredients.device))
+    made = parts.ingredients
+    now = environment(made.threads, str(made.device), stacked=made.stacked)
     if earlier.generation is not None:
         yield from differences(earlier.generation.document["environment"], now)
     if earlier.allow_data_change:

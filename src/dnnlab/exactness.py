@@ -15,8 +15,8 @@ PACKAGES = ("dnnlab", "torch", "numpy", "scikit-learn", "polars")
 VARIABLES = ("MKL_CBWR", "ATEN_CPU_CAPABILITY")
 
 
-def environment(threads: int, device: str) -> dict[str, Any]:
-    """Threads, device, processor, versions and what else the last bits depend on; JSON-able."""
+def environment(threads: int, device: str, *, stacked: bool = False) -> dict[str, Any]:
+    """Threads, device, processor, versions and what else the last bits depend on; JSON-able. stacked: trained as a member of a stack."""
     import torch
 
     versions = provenance.versions()
@@ -24,6 +24,7 @@ def environment(threads: int, device: str) -> dict[str, Any]:
     told |= {"processor": _processor(), "machine": platform.machine(), "system": platform.system()}
     told |= {"python": ".".join(platform.python_version_tuple()[:2])}
     told |= {name: versions.get(name, "unknown") for name in PACKAGES}
+    told |= {"stacked": "yes"} if stacked else {}
     return told | {name: os.environ.get(name, "") for name in VARIABLES}
 
 
@@ -35,7 +36,8 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     >>> differences({"device": "cuda"}, {"device": "cuda"})
     ['cuda does not promise equal bits']
     """
-    told = [f"{name} is {now[name] or 'not set'}, was {then.get(name) or 'not set'}" for name in now if now[name] != then.get(name)]
+    names = [name for name in dict.fromkeys((*now, *then)) if now.get(name) != then.get(name)]
+    told = [f"{name} is {now.get(name) or 'not set'}, was {then.get(name) or 'not set'}" for name in names]
     return told + [f"{now['device']} does not promise equal bits"] * (not str(now.get("device", "cpu")).startswith("cpu"))
 
 

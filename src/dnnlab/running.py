@@ -70,6 +70,12 @@ class Running:
         """Whether nothing is left to train."""
         return bool(self.tally.reason) or self.parts.trainer.position.epoch >= self.parts.config.trainer.epochs
 
+    @property
+    def absent(self) -> frozenset[str]:
+        """Metrics that a stack may tell of, and that this run by itself would not: penalties that it does not have."""
+        own = self.parts.learner.regularizer
+        return frozenset(f"train/penalty/{name}" for name, amount in (("l1", own.l1), ("l2", own.l2)) if not amount)
+
     def hear(self, record: Epoch) -> None:
         """Tell the loggers of a record and count it; keep the state if it is the best so far, and see whether it is time to stop."""
         for logger in self._loggers:
@@ -102,13 +108,18 @@ class Running:
                 self.checkpoints.restore_best()
             self.parts = tuned(self.parts)
             summary = self._summary(outcome)
-            drawn = pictures.draw(self.parts, self.tally.records)
+            drawn = pictures.draw(self.parts, self.tally.records) if self._draws else {}
         log.info("%s after %d epochs, %d steps", summary.status, summary.epochs, summary.steps)
         _log(summary.findings)
         for logger in self._loggers:
             logger.finish(summary, drawn)
         self.folder.finish(summary, outcome.error)
         return summary
+
+    @property
+    def _draws(self) -> bool:
+        asked = self.parts.config.logger.pictures
+        return not self.request.brief if asked == "auto" else asked
 
     def _summary(self, outcome: Outcome) -> Summary:
         parts, tally = self.parts, self.tally

@@ -64,6 +64,7 @@ class Ingredients:
     device: torch.device
     threads: int  # CPU threads to train with
     machine_threads: int  # that the rows were encoded with
+    stacked: bool = False  # whether the steps are taken together with other runs'
 
     def choices(self) -> dict[str, str]:
         """What `auto` came to, for people."""

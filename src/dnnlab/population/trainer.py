@@ -59,22 +59,31 @@ class StackedTrainer:
 
         ValueError where the members cannot be one stack.
         """
-        if len({trainer.position for trainer in trainers}) != 1:
-            raise ValueError("the members of a stack must be at one place")
         self._trainers = tuple(trainers)
         self._learners = tuple(learners)
         self._measure = measure
         self._health_due = health_due
         self._pause: tuple[float, int] = (inf, 0)
         self.stopping = False
-        self.position = trainers[0].position
         self.keep(range(len(trainers)))
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch."""
+        return self._trainers[0].batches.count
+
     def keep(self, members: Sequence[int]) -> None:
-        """Go on with these members only, by their numbers."""
+        """Go on with these members only, by their numbers, from the states that their learners and trainers are in.
+
+        ValueError where they cannot be one stack.
+        """
         self.members = tuple(members)
         if not self.members:
             return
+        places = {self._trainers[member].position for member in self.members}
+        if len(places) != 1:
+            raise ValueError("the members of a stack must be at one place")
+        (self.position,) = places
         self._now = [self._trainers[member] for member in self.members]
         self.population = Population([self._learners[member] for member in self.members])
         self._batches = StackedBatches([trainer.batches for trainer in self._now])

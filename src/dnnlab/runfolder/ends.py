@@ -19,12 +19,19 @@ def telling(folder: RunFolder) -> Iterator[None]:
     """Whatever ends a run early stands in its folder, too."""
     try:
         yield
-    except KeyboardInterrupt:  # outside of training, or a second one
+    except (KeyboardInterrupt, Exception) as error:
+        tell_end(folder, error)
+        raise
+
+
+def tell_end(folder: RunFolder, error: BaseException) -> None:
+    """Let a folder say what ended its run early: an error, or an interrupt outside of training."""
+    if isinstance(error, DnnlabError):
+        folder.fail(error)
+    elif isinstance(error, Exception):
+        folder.fail(DnnlabError(f"{type(error).__name__}: {error}"))
+    else:
         folder.fail(None)
-        raise
-    except Exception as error:
-        folder.fail(error if isinstance(error, DnnlabError) else DnnlabError(f"{type(error).__name__}: {error}"))
-        raise
 
 
 def record_failure(path: Path, document: Mapping[str, Any] | None, overrides: Sequence[str], error: DnnlabError) -> None:

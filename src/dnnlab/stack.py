@@ -1,0 +1,181 @@
+"""Many runs of one shape, trained as one stack; each leaves the folder that it would leave by itself. `run.py` tells the story of one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import final
+
+from dnnlab.assembly import Parts, assemble, measure_each
+from dnnlab.build.device import thread_count, threads
+from dnnlab.build.rows import Shelf
+from dnnlab.checkpoints import Timetable
+from dnnlab.config.request import Request
+from dnnlab.continuing import Earlier, check
+from dnnlab.errors import DnnlabError
+from dnnlab.population.trainer import Border, StackedTrainer
+from dnnlab.preflight import rehearse
+from dnnlab.records import Summary
+from dnnlab.run import health_due
+from dnnlab.runfolder.ends import tell_end
+from dnnlab.runlog import logged
+from dnnlab.running import Outcome, Running, open_folder
+from dnnlab.signals import interruptible
+
+log = logging.getLogger(__name__)
+
+Told = Callable[[int, Summary | Exception], None]
+"""Called once for each run, by its number, when it has come to its end."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run that is to be part of a stack."""
+
+    number: int  # by which its end is told
+    request: Request
+    parts: Parts
+    earlier: Earlier | None = None  # what another process left of it
+
+
+def assemble_members(
+    requests: Mapping[int, Request], earlier: Mapping[int, Earlier], told: Told, shelf: Shelf | None = None
+) -> list[Member]:
+    """The parts of every run; rows that several of them ask for are read once. Whose settings do not fit the data ends here, by itself."""
+    shelf = shelf or Shelf()
+    members: list[Member] = []
+    seen: set[int] = set()
+    for number, request in requests.items():
+        try:
+            due = partial(health_due, request.config.logger)
+            parts = assemble(request.config, request.trusted, due, frame=request.frame, shelf=shelf)
+            if id(parts.rows.train.x) not in seen:
+                rehearse(parts)
+            seen.add(id(parts.rows.train.x))
+            members.append(Member(number, request, parts, earlier.get(number)))
+        except DnnlabError as error:
+            told(number, error)
+    return members
+
+
+def alike(members: Sequence[Member]) -> list[list[Member]]:
+    """The members in groups whose tensors have the same shapes and whose batches are equally many."""
+    groups: dict[tuple[object, ...], list[Member]] = {}
+    for member in members:
+        groups.setdefault(_shape(member.parts), []).append(member)
+    return list(groups.values())
+
+
+def _shape(parts: Parts) -> tuple[object, ...]:
+    made, rows = parts.ingredients, parts.rows
+    sizes = tuple((name, len(part.x)) for name, part in rows.parts().items())
+    return (
+        tuple(made.flat.shapes.items()), made.batches.size, made.batches.used, sizes, str(made.device), rows.task, rows.outputs,
+        type(made.gradients), parts.trainer.position,
+    )  # fmt: skip
+
+
+def run_stack(members: Sequence[Member], told: Told) -> None:
+    """Train the members together. A member's failure is its own; what the whole machine refuses (a full disk) ends all.
+
+    ValueError where the members cannot be one stack; nothing is written then.
+    """
+    first = members[0].parts
+    members = [replace(member, parts=_on_threads(member.parts, len(members))) for member in members]
+    trainer = StackedTrainer(
+        [member.parts.trainer for member in members],
+        [member.parts.learner for member in members],
+        lambda population, there: measure_each([members[place].parts for place in there], population),
+        health_due=partial(health_due, first.config.logger),
+    )
+    with threads(members[0].parts.ingredients.threads):
+        _Stack(members, trainer, told).run()
+
+
+def _on_threads(parts: Parts, count: int) -> Parts:
+    """With as many threads as pay for so many models at once."""
+    made = parts.ingredients
+    work = count * made.batches.size * max(shape.numel() for shape in made.flat.shapes.values())
+    return replace(parts, ingredients=replace(made, threads=thread_count(made.config.threads, work), stacked=True))
+
+
+@final
+class _Stack:
+    """The runs of a stack that are under way."""
+
+    def __init__(self, members: Sequence[Member], trainer: StackedTrainer, told: Told) -> None:
+        self._members = members
+        self._trainer = trainer
+        self._told = told
+        self._runs: dict[int, Running] = {}  # those that have not ended, by their place among the members
+
+    def run(self) -> None:
+        """Begin all, train, and conclude each when its time has come."""
+        try:
+            self._begin()
+            self._train()
+        except BaseException as error:
+            for running in self._runs.values():
+                tell_end(running.folder, error)
+            raise
+
+    def _begin(self) -> None:
+        for place, member in enumerate(self._members):
+            try:
+                self._runs[place] = _begun(member)
+            except DnnlabError as error:
+                self._told(member.number, error)
+        for place in [place for place, running in self._runs.items() if running.is_done]:
+            self._conclude(place, Outcome())
+        self._trainer.keep(sorted(self._runs))  # with the states that they have taken over
+
+    def _train(self) -> None:
+        """Borders are told to each member; between them the states of all are kept at once, so that they can go on together."""
+        trainer = self._trainer
+        timetable = Timetable(self._members[0].parts.config.trainer.checkpoint_every, trainer.steps_per_epoch, trainer.pause_at)
+        timetable.plan(trainer.position.step)
+        with interruptible(trainer.stop) as caught:
+            for event in trainer:
+                if isinstance(event, Border):
+                    self._hear(event)
+                if self._runs and timetable.is_due(trainer.position.step):
+                    cost = sum(running.checkpoints.write(running.tally) for running in self._runs.values())
+                    timetable.plan(trainer.position.step, cost)
+        for place, running in list(self._runs.items()):
+            self._conclude(place, Outcome("interrupted", caught[0]) if caught and not running.is_done else Outcome())
+
+    def _hear(self, border: Border) -> None:
+        """Tell each member its record; who diverged or has reached its end leaves the stack."""
+        for place, error in border.lost.items():
+            self._conclude(place, self._runs[place].diverged(error))
+        for column, place in enumerate(border.members):
+            running = self._runs[place]
+            running.hear(border.of(column, running.absent))
+        for place in border.members:
+            if self._runs[place].tally.reason:
+                self._conclude(place, Outcome())
+        self._stay()
+
+    def _stay(self) -> None:
+        if len(self._runs) < len(self._trainer.members):
+            self._trainer.keep(sorted(self._runs))
+
+    def _conclude(self, place: int, outcome: Outcome) -> None:
+        running = self._runs[place]
+        with logged(running.folder.log):
+            summary = running.conclude(outcome)
+        del self._runs[place]
+        self._told(self._members[place].number, summary if outcome.error is None else outcome.error)
+
+
+def _begun(member: Member) -> Running:
+    inexact = () if member.earlier is None else check(member.parts, member.earlier)
+    folder = open_folder(member.request, member.earlier, inexact)
+    try:
+        with logged(folder.log):
+            return Running(member.request, member.parts, folder, member.earlier, inexact)
+    except BaseException as error:
+        tell_end(folder, error)
+        raise
