@@ -14,7 +14,7 @@ import yaml
 
 from dnnlab import __version__, cli
 from dnnlab.config.request import Request
-from dnnlab.door import compose
+from dnnlab.door import jobs
 from dnnlab.door.arguments import Arguments
 from dnnlab.errors import DataError, DivergedError
 from dnnlab.records import Summary
@@ -87,7 +87,7 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         made.requests.append(request)
         return ended()
 
-    monkeypatch.setattr(compose, "train", note)
+    monkeypatch.setattr(jobs, "train", note)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DNNLAB_TRUST", raising=False)
     return made
@@ -410,7 +410,7 @@ def test_whatever_else_hydra_says_is_one_line(door: Door, words: tuple[str, ...]
     [("finished", "", 0), ("diverged", "", 4), ("interrupted", "SIGINT", 130), ("interrupted", "SIGTERM", 143), ("failed", "", 1)],
 )
 def test_the_exit_code_says_how_a_run_ended(door: Door, monkeypatch: pytest.MonkeyPatch, status: str, signal: str, code: int) -> None:
-    monkeypatch.setattr(compose, "train", lambda request, arguments: ended(status, signal))
+    monkeypatch.setattr(jobs, "train", lambda request, arguments: ended(status, signal))
     assert door() == code
 
 
@@ -418,7 +418,7 @@ def test_errors_of_a_run_are_told_in_one_line_by_their_kind(door: Door, monkeypa
     def diverge(request: Request, arguments: Arguments) -> Summary:
         raise DivergedError("the loss must be finite, however: nan", where="step 7", fix="Try optimizer.lr=1e-4")
 
-    monkeypatch.setattr(compose, "train", diverge)
+    monkeypatch.setattr(jobs, "train", diverge)
     assert door() == 4
     assert door.err == "dnnlab: error[diverged]: the loss must be finite, however: nan - step 7 - Try optimizer.lr=1e-4\n"
     assert door("--debug") == 4
@@ -429,7 +429,7 @@ def test_a_fault_of_our_own_is_the_only_traceback(door: Door, monkeypatch: pytes
     def fail(request: Request, arguments: Arguments) -> Summary:
         raise ValueError("a bug")
 
-    monkeypatch.setattr(compose, "train", fail)
+    monkeypatch.setattr(jobs, "train", fail)
     assert door() == 1
     assert door.err.endswith("ValueError: a bug\n")
     assert "Error executing job" not in door.err
@@ -439,7 +439,7 @@ def test_an_interrupt_is_no_traceback(door: Door, monkeypatch: pytest.MonkeyPatc
     def interrupt(request: Request, arguments: Arguments) -> Summary:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compose, "train", interrupt)
+    monkeypatch.setattr(jobs, "train", interrupt)
     assert door() == 130
     assert door.err == "dnnlab: interrupted\n"
 
@@ -450,7 +450,7 @@ def test_an_interrupt_is_no_traceback(door: Door, monkeypatch: pytest.MonkeyPatc
 def test_a_sweep_runs_every_combination_in_numbered_folders(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     concluded: list[Path] = []
     monkeypatch.setattr(cli, "_conclude", lambda sweep: concluded.append(sweep) or 0)
-    assert door("-m", "optimizer=sgd,adam", "seed=range(2)") == 0
+    assert door("-m", "hydra/launcher=basic", "optimizer=sgd,adam", "seed=range(2)") == 0
     assert [(r.config.optimizer.kind, r.config.seed) for r in door.requests] == [("sgd", 0), ("sgd", 1), ("adam", 0), ("adam", 1)]
     (sweep,) = (door.folder / "outputs" / "sweeps").iterdir()
     assert [r.folder for r in door.requests] == [sweep / str(number) for number in range(4)]
@@ -469,9 +469,9 @@ def test_a_job_that_fails_is_told_at_once_recorded_and_the_others_go_on(door: Do
         ran.append(request.config.seed)
         return ended()
 
-    monkeypatch.setattr(compose, "train", some_fail)
+    monkeypatch.setattr(jobs, "train", some_fail)
     monkeypatch.setattr(cli, "_conclude", lambda sweep: 2)
-    assert door("-m", "seed=0,1,2,-3,4") == 9
+    assert door("-m", "hydra/launcher=basic", "seed=0,1,2,-3,4") == 9
     assert ran == [0, 4]
     told = [line for line in door.err.splitlines() if line.startswith("dnnlab: ")]
     assert told[0] == "dnnlab: error[data]: job 1: seed=1 - rows must be numbers, however: 'x' - file.csv:3"
@@ -484,9 +484,9 @@ def test_a_job_that_fails_is_told_at_once_recorded_and_the_others_go_on(door: Do
 
 def test_an_interrupt_ends_a_sweep_and_its_table_is_still_made(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     ends, concluded = iter([ended(), ended("interrupted", "SIGTERM")]), []
-    monkeypatch.setattr(compose, "train", lambda request, arguments: next(ends))
+    monkeypatch.setattr(jobs, "train", lambda request, arguments: next(ends))
     monkeypatch.setattr(cli, "_conclude", lambda sweep: concluded.append(sweep) or 1)
-    assert door("-m", "seed=range(5)") == 143
+    assert door("-m", "hydra/launcher=basic", "seed=range(5)") == 143
     assert len(concluded) == 1
 
 

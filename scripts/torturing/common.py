@@ -41,7 +41,7 @@ KINDS: tuple[tuple[str, ...], ...] = (
 """What is trained: between them every kind of state that a checkpoint holds."""
 
 WARM = (
-    "dnnlab.api", "dnnlab.cli", "dnnlab.door.compose", "dnnlab.verify", "dnnlab.plots", "dnnlab.loggers.tensorboard",
+    "dnnlab.api", "dnnlab.cli", "dnnlab.door.compose", "dnnlab.sweep.jobs", "dnnlab.verify", "dnnlab.plots", "dnnlab.loggers.tensorboard",
     "dnnlab.loggers.graph", "sklearn.datasets", "sklearn.model_selection", "torchmetrics.functional.classification",
     "matplotlib.backends.backend_agg", "tensorboard.compat.proto.event_pb2", "tensorboard.plugins.hparams.plugin_data_pb2",
     "tensorboard.plugins.hparams.metadata",

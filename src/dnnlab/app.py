@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
@@ -20,6 +20,8 @@ from dnnlab.records import Finding, Summary
 from dnnlab.resume import Order
 from dnnlab.resume import resume as go_on
 from dnnlab.run import run
+from dnnlab.stack import Told
+from dnnlab.sweep import jobs
 
 
 def train(request: Request) -> Summary:
@@ -28,6 +30,12 @@ def train(request: Request) -> Summary:
         if request.config.lr_find:
             return find_rate(request)
         return cross_validate(request) if is_asked(request.config.data) else run(request)
+
+
+def train_jobs(requests: Mapping[int, Request], told: Told, say: Callable[[str], None], alone: jobs.Train) -> None:
+    """Train the jobs of a sweep, as stacks where they pay; see `sweep.jobs.train_jobs`."""
+    with _naming_the_batch(next(iter(requests.values())).config if requests else None):
+        jobs.train_jobs(requests, told, say, alone)
 
 
 def resume(order: Order) -> Summary:

@@ -97,7 +97,8 @@ def run(words: Sequence[str]) -> int:
     if arguments.option("--version") is not None:
         print(f"dnnlab {__version__}")
         return 0
-    from dnnlab.door.compose import Session, launch
+    from dnnlab.door.compose import launch
+    from dnnlab.door.jobs import Session
     from dnnlab.door.presets import sweeps
 
     session = Session(arguments)

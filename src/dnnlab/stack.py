@@ -21,7 +21,7 @@ from dnnlab.records import Summary
 from dnnlab.run import health_due
 from dnnlab.runfolder.ends import tell_end
 from dnnlab.runlog import logged
-from dnnlab.running import Outcome, Running, open_folder
+from dnnlab.running import Outcome, Running, open_folder, show
 from dnnlab.signals import interruptible
 
 log = logging.getLogger(__name__)
@@ -168,6 +168,8 @@ class _Stack:
             summary = running.conclude(outcome)
         del self._runs[place]
         self._told(self._members[place].number, summary if outcome.error is None else outcome.error)
+        if outcome.error is None:
+            show(summary, running.parts, brief=True)
 
 
 def _begun(member: Member) -> Running:

@@ -82,9 +82,7 @@ class Ingredients:
         }
 
 
-def build(
-    config: RunConfig, trusted: Collection[str] = (), frame: pl.DataFrame | None = None, shelf: Shelf | None = None
-) -> Ingredients:
+def build(config: RunConfig, trusted: Collection[str] = (), frame: pl.DataFrame | None = None, shelf: Shelf | None = None) -> Ingredients:
     """All ingredients of a run; ConfigError, DataError or UntrustedError say what cannot be, before anything is written.
 
     frame: the rows that Python holds, for data.kind=memory; shelf: rows that other runs of a sweep have read.

@@ -96,7 +96,9 @@ class MappedNetworks:
     def gradients(self, x: Tensor, target: Tensor, loss: Tensor) -> None:
         """See `Networks.gradients`."""
         widths = self._widths = self._widths or self._measure(x if x.dim() == 2 else x[0])
-        noise = {f"{kind[0].__name__}/{kind[1]}": draw(x[..., :1].expand(*x.shape[:-1], widths[kind])) for kind, draw in self._draws.items()}
+        noise = {
+            f"{kind[0].__name__}/{kind[1]}": draw(x[..., :1].expand(*x.shape[:-1], widths[kind])) for kind, draw in self._draws.items()
+        }
         with torch.enable_grad():
             scores = self._call(x, self._parameters, noise)
             values = self._loss.mean(scores, _for_each(target, self._count, shared=x.dim() == 2))

@@ -75,7 +75,7 @@ class StackedRegularizer:
 
 
 def _renorm(weight: Tensor, limit: Tensor) -> None:
-    """torch.renorm for a stack: units whose incoming weights are longer than the limit are scaled to it. weight: (K, H, …), limit: (K, 1)."""
+    """torch.renorm for a stack: a unit's incoming weights that are longer than the limit are scaled to it. (K, H, …) and (K, 1)."""
     length = torch.linalg.vector_norm(weight.flatten(2), dim=2)
     scale = torch.where(length > limit, limit / (length + 1e-7), 1.0)
     weight.mul_(scale.view(*scale.shape, *([1] * (weight.dim() - 2))))
