@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from dnnlab.activations import Written, written
-from dnnlab.flat import FlatParameters
+from dnnlab.flat import FlatParameters, aligned
 from dnnlab.layers import KeyedDropout, KeyedNoise
 from dnnlab.losses import Loss
 
@@ -81,21 +81,6 @@ class _Buffers:
         self.dw = aligned(layer.weight, *stack, width, inputs) if stack else layer.weight_grad
 
 
-def aligned(like: Tensor, *shape: int) -> Tensor:
-    """A new tensor, whose every matrix begins where a vector register does, as a model's only one would: (B, H) or (K, B, H).
-
-    What is computed with the k-th matrix then does not depend, to the last bit, on how many there are.
-    """
-    *stack, rows, width = shape
-    numbers = rows * width
-    if not stack or numbers % ALIGNED == 0:
-        return like.new_empty(shape)
-    return like.new_empty(*stack, -(-numbers // ALIGNED) * ALIGNED)[:, :numbers].view(shape)
-
-
-ALIGNED = 32  # numbers: two vectors of 16
-
-
 class WrittenOut:
     """Gradients of a plain stack, spelled out. Call it in training mode only; it draws the same noise as the modules would.
 
@@ -149,14 +134,14 @@ class WrittenOut:
         share: Tensor,
     ) -> None:
         scores = inputs[-1]
-        rows, weight = self.loss.rows(scores, target), self.loss.weight(target)
+        (rows, slope), weight = self.loss.judged(scores, target), self.loss.weight(target)
         if weight is None:
             torch.mean(rows, -1, out=loss)
         else:
             share = weight.sum(-1).reciprocal_()
             torch.mul(rows.sum(-1), share, out=loss)
             share = share.reshape(*self.stack, *([1] * (scores.dim() - len(self.stack))))
-        dh = self.loss.slope(scores, target).mul_(share)
+        dh = slope.mul_(share)
         for index in range(len(self.layers) - 1, -1, -1):
             layer, b, mask = self.layers[index], buffers[index], masks[index]
             if mask is not None:

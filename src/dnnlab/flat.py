@@ -87,4 +87,17 @@ class StackedParameters:
         return (self.data if of is None else of)[:, self.spans[name]].view(-1, *self.shapes[name])
 
 
+def aligned(like: Tensor, *shape: int) -> Tensor:
+    """A new tensor, whose every matrix begins where a vector register does, as a model's only one would: (B, H) or (K, B, H).
+
+    What is computed with the k-th matrix then does not depend, to the last bit, on how many there are.
+    """
+    *stack, rows, width = shape
+    numbers = rows * width
+    if not stack or numbers % ALIGNED == 0:
+        return like.new_empty(shape)
+    return like.new_empty(*stack, -(-numbers // ALIGNED) * ALIGNED)[:, :numbers].view(shape)
+
+
+ALIGNED = 32  # numbers: two vectors of 16
 ROW = 64  # a row has a multiple of so many numbers: no model's numbers fall to the slower end of a vectorised loop, which rounds otherwise

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dnnlab.errors import ConfigError
+from dnnlab.flat import aligned
 from dnnlab.tasks import Link, Task
 
 
@@ -30,6 +31,10 @@ class Loss(ABC):
     @abstractmethod
     def slope(self, scores: Tensor, target: Tensor) -> Tensor:
         """The derivative of the sum of `rows` by the scores. scores: (B, C) -> (B, C), a new tensor."""
+
+    def judged(self, scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """`rows` and `slope` at once."""
+        return self.rows(scores, target), self.slope(scores, target)
 
     def weight(self, target: Tensor) -> Tensor | None:
         """The weight of each row, (B,), by whose sum the mean divides; None: every row counts one."""
@@ -162,18 +167,40 @@ class CrossEntropy(Loss):
 
     def rows(self, scores: Tensor, target: Tensor) -> Tensor:
         """scores: (B, C) -> (B,)."""
-        log_p = torch.log_softmax(scores, -1)
+        plain = scores.dim() == 2 or scores.requires_grad
+        return self._rows(torch.log_softmax(scores, -1) if plain else _of_stack(scores)[0], target)
+
+    def _rows(self, log_p: Tensor, target: Tensor) -> Tensor:
         if self.smooths or self.class_weights is not None:
-            return -(self._wanted(scores, target) * log_p).sum(-1)
+            return -(self._wanted(log_p, target) * log_p).sum(-1)
         return -log_p.gather(-1, target.unsqueeze(-1)).squeeze(-1)
 
     def slope(self, scores: Tensor, target: Tensor) -> Tensor:
         """softmax(s) − one-hot"""
-        p = torch.softmax(scores, -1)
+        return self._slope(torch.softmax(scores, -1), target)
+
+    def judged(self, scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a stack both share one exponential."""
+        if scores.dim() == 2:
+            return super().judged(scores, target)
+        log_p, p = _of_stack(scores)
+        return self._rows(log_p, target), self._slope(p, target)
+
+    def _slope(self, p: Tensor, target: Tensor) -> Tensor:
         if self.smooths or self.class_weights is not None:
-            wanted = self._wanted(scores, target)
+            wanted = self._wanted(p, target)
             return p.mul_(wanted.sum(-1, keepdim=True)).sub_(wanted)
         return p.scatter_(-1, target.unsqueeze(-1), -1.0, reduce="add")
+
+
+def _of_stack(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-softmax and softmax of K models' scores, (K, B, C) each; of few classes torch's own kernels take many times as long."""
+    log_p, p = aligned(scores, *scores.shape), aligned(scores, *scores.shape)
+    total = aligned(scores, *scores.shape[:-1], 1)
+    torch.sub(scores, scores.amax(-1, keepdim=True), out=log_p)
+    torch.sum(torch.exp(log_p, out=p), -1, keepdim=True, out=total)
+    p.div_(total)
+    return log_p.sub_(total.log_()), p
 
 
 class Focal(Loss):

@@ -8,8 +8,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from dnnlab.backprop import ALIGNED, aligned
 from dnnlab.batches import CHUNK, Batches
+from dnnlab.flat import ALIGNED, aligned
 
 JOINT = 1 << 24  # numbers up to which the rows of all models are laid side by side, so that one gather serves all
 

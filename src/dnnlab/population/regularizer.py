@@ -19,9 +19,8 @@ class StackedRegularizer:
 
     def __init__(self, regularizers: Sequence[Regularizer], flat: StackedParameters, rows: Sequence[FlatParameters]) -> None:
         """rows: the flat parameters of each model, which live in `flat`."""
-        self._regularizers = regularizers
         self._flat = flat
-        self._rows = rows
+        self._sparse = [(own, row) for own, row in zip(regularizers, rows, strict=True) if own.sparsity is not None]
         self._l1 = self._column([0.0 if own.proximal else own.l1 for own in regularizers])
         self._shrink = self._column([own.l1 if own.proximal else 0.0 for own in regularizers])
         self._l2 = self._column([own.l2 for own in regularizers])
@@ -70,7 +69,7 @@ class StackedRegularizer:
         if self._max_norm is not None:
             for name in self._flat.weight_names:
                 _renorm(self._flat.view(name), self._max_norm)
-        for own, row in zip(self._regularizers, self._rows, strict=True):
+        for own, row in self._sparse:
             own.sparsify(row, step)
 
 
