@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dnnlab.flat import aligned
+
 aten = torch.ops.aten
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017
 
@@ -83,6 +85,41 @@ def _softsign_backward(dh: Tensor, z: Tensor, h: Tensor, out: Tensor) -> Tensor:
     return torch.abs(h, out=out).neg_().add_(1.0).square_().mul_(dh)  # f' = (1 − |h|)²
 
 
+def softmax_of_stack(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-softmax and softmax over the last dimension of K models' scores: (K, B, C) -> (K, B, C) each.
+
+    Of few classes torch's own kernels take many times as long; and their last bits depend on how many rows there are.
+    """
+    log_p, p = aligned(scores, *scores.shape), aligned(scores, *scores.shape)
+    total = aligned(scores, *scores.shape[:-1], 1)
+    torch.sub(scores, scores.amax(-1, keepdim=True), out=log_p)
+    torch.sum(torch.exp(log_p, out=p), -1, keepdim=True, out=total)
+    p.div_(total)
+    return log_p.sub_(total.log_()), p
+
+
+def _softmax(z: Tensor, out: Tensor) -> Tensor:
+    return aten._softmax.out(z, -1, False, out=out) if z.dim() == 2 else softmax_of_stack(z)[1]
+
+
+def _softmax_slope(dh: Tensor, z: Tensor, h: Tensor, out: Tensor) -> Tensor:
+    if z.dim() == 2:
+        return aten._softmax_backward_data.out(dh, h, -1, z.dtype, grad_input=out)
+    total = torch.sum(torch.mul(dh, h, out=out), -1, keepdim=True)  # h·(dh − Σ dh·h)
+    return out.sub_(h * total)
+
+
+def _log_softmax_slope(dh: Tensor, z: Tensor, h: Tensor, out: Tensor) -> Tensor:
+    if z.dim() == 2:
+        return aten._log_softmax_backward_data.out(dh, h, -1, z.dtype, out=out)
+    total = torch.sum(dh, -1, keepdim=True)  # dh − exp(h)·Σ dh
+    return torch.sub(dh, torch.exp(h, out=out).mul_(total), out=out)
+
+
+def _log_softmax(z: Tensor, out: Tensor) -> Tensor:
+    return aten._log_softmax.out(z, -1, False, out=out) if z.dim() == 2 else softmax_of_stack(z)[0]
+
+
 # Each backward is the textbook's derivative, as one kernel of torch where it has one.
 WRITTEN: dict[type[nn.Module], Callable[..., Written]] = {
     nn.Sigmoid: lambda m: Written(
@@ -126,12 +163,12 @@ WRITTEN: dict[type[nn.Module], Callable[..., Written]] = {
     nn.Softsign: lambda m: Written(_softsign_forward, _softsign_backward),
     nn.Identity: lambda m: Written(lambda z, out: z, lambda dh, z, h, out: dh),
     nn.Softmax: lambda m: Written(
-        lambda z, out: aten._softmax.out(z, -1, False, out=out),
-        lambda dh, z, h, out: aten._softmax_backward_data.out(dh, h, -1, z.dtype, grad_input=out),
+        _softmax,
+        _softmax_slope,
     ),
     nn.LogSoftmax: lambda m: Written(
-        lambda z, out: aten._log_softmax.out(z, -1, False, out=out),
-        lambda dh, z, h, out: aten._log_softmax_backward_data.out(dh, h, -1, z.dtype, out=out),
+        _log_softmax,
+        _log_softmax_slope,
     ),
     Step: lambda m: Written(
         lambda z, out: torch.clamp(z, -1, 1, out=out).mul_(0.0).add_(z > 0),

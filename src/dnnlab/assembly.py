@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
 
 from dnnlab import metrics
 from dnnlab.build import Ingredients, Question, build
@@ -14,6 +17,7 @@ from dnnlab.build.rows import Rows, Shelf
 from dnnlab.build.training import row_weights
 from dnnlab.config.run import RunConfig
 from dnnlab.data import Part
+from dnnlab.flat import aligned
 from dnnlab.learner import Solo
 from dnnlab.population import Population
 from dnnlab.tasks import Answer
@@ -120,26 +124,47 @@ def _course(made: Ingredients) -> Course:
     )
 
 
-def measure_each(parts: Sequence[Parts], population: Population) -> dict[str, list[float]]:
-    """The figures of one validation of every member of a stack, by their logged names; parts: of the members, as they stand."""
-    figures = parts[0].figures
-    told: dict[str, list[float]] = {}
-    for name, names in (("valid", figures.epoch), ("train", figures.train)):
-        own = [member.rows.parts().get(name) for member in parts]
-        known = [part for part in own if part is not None]
-        if len(known) < len(parts) or (name == "train" and not names):
-            continue
-        found = metrics.evaluate_each(
-            population.scores,
-            [part.x for part in known],
-            [part.y for part in known],
-            population.loss.mean,
-            [member.answer for member in parts],
-            names,
-            batch_rows=SCORED,
-        )
-        told |= {f"{name}/{figure}": values for figure, values in found.items() if name == "valid" or figure != "loss"}
-    return told
+@final
+class StackedMeasure:
+    """The figures of one validation of every member of a stack, by their logged names."""
+
+    def __init__(self, parts: Sequence[Parts]) -> None:
+        """parts: of all members, by their numbers."""
+        self._parts = parts
+        self._rows: tuple[tuple[int, ...], dict[str, tuple[Tensor, Tensor]]] = ((), {})
+
+    def __call__(self, population: Population, members: Sequence[int]) -> dict[str, list[float]]:
+        """members: those that the population is of."""
+        there, rows = self._rows
+        if there != tuple(members):
+            rows = self._stacked([self._parts[member] for member in members])
+            self._rows = tuple(members), rows
+        answers, figures = [self._parts[member].answer for member in members], self._parts[0].figures
+        told: dict[str, list[float]] = {}
+        for name, (x, target) in rows.items():
+            names = figures.epoch if name == "valid" else figures.train
+            with torch.inference_mode():
+                scores = torch.cat([population.scores(part) for part in torch.split(x, SCORED, -2)], 1)
+            found = metrics.evaluate_each(scores, target, population.loss.mean, answers, names)
+            told |= {f"{name}/{figure}": values for figure, values in found.items() if name == "valid" or figure != "loss"}
+        return told
+
+    @staticmethod
+    def _stacked(parts: Sequence[Parts]) -> dict[str, tuple[Tensor, Tensor]]:
+        """The rows that are looked at, (K, N, …) each, or x (N, D) where all members have the same."""
+        stacked: dict[str, tuple[Tensor, Tensor]] = {}
+        for name in ("valid", "train") if parts[0].figures.train else ("valid",):
+            own = [part for member in parts if (part := member.rows.parts().get(name)) is not None]
+            if not own:
+                continue
+            first = own[0]
+            x, y = (first.x, first.y.expand(len(own), *first.y.shape))
+            if any(part.x is not first.x for part in own):
+                x, y = aligned(first.x, len(own), *first.x.shape), torch.stack([part.y for part in own])
+                for row, part in zip(x, own, strict=True):
+                    row.copy_(part.x)
+            stacked[name] = (x, y)
+        return stacked
 
 
 def _judge(learner: Solo, question: Question, part: Part, names: Sequence[str]) -> dict[str, float]:

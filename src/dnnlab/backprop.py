@@ -60,6 +60,11 @@ class Layer:
     def __post_init__(self) -> None:
         self.weight_t = self.weight.mT
 
+    def of_models(self, part: slice) -> Layer:
+        """The same layer of some of the K models."""
+        grad = None if self.bias_grad is None else self.bias_grad[part]
+        return Layer(self.weight[part], None if self.bias is None else self.bias[part], self.weight_grad[part], grad)
+
     @classmethod
     def of(cls, linear: nn.Linear) -> Layer:
         """The layer of one model, whose parameters have their gradients by `FlatParameters`."""

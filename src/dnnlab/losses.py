@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dnnlab.activations import softmax_of_stack
 from dnnlab.errors import ConfigError
-from dnnlab.flat import aligned
 from dnnlab.tasks import Link, Task
 
 
@@ -168,7 +168,7 @@ class CrossEntropy(Loss):
     def rows(self, scores: Tensor, target: Tensor) -> Tensor:
         """scores: (B, C) -> (B,)."""
         plain = scores.dim() == 2 or scores.requires_grad
-        return self._rows(torch.log_softmax(scores, -1) if plain else _of_stack(scores)[0], target)
+        return self._rows(torch.log_softmax(scores, -1) if plain else softmax_of_stack(scores)[0], target)
 
     def _rows(self, log_p: Tensor, target: Tensor) -> Tensor:
         if self.smooths or self.class_weights is not None:
@@ -183,7 +183,7 @@ class CrossEntropy(Loss):
         """Of a stack both share one exponential."""
         if scores.dim() == 2:
             return super().judged(scores, target)
-        log_p, p = _of_stack(scores)
+        log_p, p = softmax_of_stack(scores)
         return self._rows(log_p, target), self._slope(p, target)
 
     def _slope(self, p: Tensor, target: Tensor) -> Tensor:
@@ -191,16 +191,6 @@ class CrossEntropy(Loss):
             wanted = self._wanted(p, target)
             return p.mul_(wanted.sum(-1, keepdim=True)).sub_(wanted)
         return p.scatter_(-1, target.unsqueeze(-1), -1.0, reduce="add")
-
-
-def _of_stack(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-softmax and softmax of K models' scores, (K, B, C) each; of few classes torch's own kernels take many times as long."""
-    log_p, p = aligned(scores, *scores.shape), aligned(scores, *scores.shape)
-    total = aligned(scores, *scores.shape[:-1], 1)
-    torch.sub(scores, scores.amax(-1, keepdim=True), out=log_p)
-    torch.sum(torch.exp(log_p, out=p), -1, keepdim=True, out=total)
-    p.div_(total)
-    return log_p.sub_(total.log_()), p
 
 
 class Focal(Loss):

@@ -103,32 +103,15 @@ def evaluate(
 
 
 def evaluate_each(
-    score: Callable[[Tensor], Tensor],
-    x: Sequence[Tensor],
-    target: Sequence[Tensor],
-    loss: Callable[[Tensor, Tensor], Tensor],
-    answers: Sequence[Answer],
-    names: Sequence[str],
-    *,
-    batch_rows: int,
+    scores: Tensor, target: Tensor, loss: Callable[[Tensor, Tensor], Tensor], answers: Sequence[Answer], names: Sequence[str]
 ) -> dict[str, list[float]]:
-    """As `evaluate`, for K stacked models and equally many rows of each: -> K numbers of each figure.
+    """As `evaluate`, of the scores of K stacked models: -> K numbers of each figure.
 
-    x: (N, D) of each model; score: (K, B, D), or (B, D) where all have the same rows, -> (K, B, C); loss: of all models, -> (K,).
+    scores: (K, N, C); target: (K, N, …); loss: of all models, -> (K,).
     """
     with torch.inference_mode():
-        rows = x[0] if all(part is x[0] for part in x) else torch.stack(list(x))
-        scores = _score_stack(score, rows, len(x), max(1, batch_rows // len(x)))
-        wanted = torch.stack(list(target)) if any(part is not target[0] for part in target) else target[0].expand(len(x), *target[0].shape)
-        told = [loss(scores, wanted).double(), *(_of_each(name, answers, scores, wanted) for name in names)]
+        told = [loss(scores, target).double(), *(_of_each(name, answers, scores, target) for name in names)]
         return dict(zip(("loss", *names), torch.stack(told).tolist(), strict=True))
-
-
-def _score_stack(score: Callable[[Tensor], Tensor], x: Tensor, count: int, batch_rows: int) -> Tensor:
-    """x: (K, N, D) or (N, D) -> (K, N, C), at least in float32."""
-    parts = [score(part) for part in torch.split(x, batch_rows, -2)]
-    scores = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _of_each(name: str, answers: Sequence[Answer], scores: Tensor, target: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import final
 
-from dnnlab.assembly import Parts, assemble, measure_each
+from dnnlab.assembly import Parts, StackedMeasure, assemble
 from dnnlab.build.device import thread_count, threads
 from dnnlab.build.rows import Shelf
 from dnnlab.checkpoints import Timetable
@@ -87,7 +87,7 @@ def run_stack(members: Sequence[Member], told: Told) -> None:
     trainer = StackedTrainer(
         [member.parts.trainer for member in members],
         [member.parts.learner for member in members],
-        lambda population, there: measure_each([members[place].parts for place in there], population),
+        StackedMeasure([member.parts for member in members]),
         health_due=partial(health_due, first.config.logger),
     )
     with threads(members[0].parts.ingredients.threads):

@@ -20,7 +20,7 @@ FLOORS = {
     # what may be asked, and where it is kept
     "config": 1.0, "files": 1.0, "limits": 1.0, "provenance": 1.0, "runfolder": 1.5, "exactness": 1.5, "runlog": 1.5,
     # ingredients: plain arguments in, never a config
-    "activations": 2.0, "batches": 2.0, "custom": 2.0, "data": 2.0, "flat": 2.0, "initialization": 2.0, "layers": 2.0, "losses": 2.0,
+    "flat": 1.9, "activations": 2.0, "batches": 2.0, "custom": 2.0, "data": 2.0, "initialization": 2.0, "layers": 2.0, "losses": 2.2,
     "loss_scale": 2.0, "metrics": 2.0, "schedules": 2.0, "backprop": 2.5, "health": 2.5, "models": 2.5, "optimizers": 2.5,
     "regularization": 2.5, "tables": 2.5, "features": 2.5, "thresholds": 2.5,
     # settings become ingredients

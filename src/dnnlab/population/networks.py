@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from dnnlab.backprop import Layer, Plain, WrittenOut, affine, plain_stack
-from dnnlab.flat import StackedParameters
+from dnnlab.flat import StackedParameters, aligned
 from dnnlab.layers import KeyedDropout, KeyedNoise
 from dnnlab.losses import Loss
 from dnnlab.population.noise import StackedDisturbance, StackedDropout, StackedNoise
 
 Keyed = KeyedDropout | KeyedNoise
+AT_ONCE = 1 << 23  # numbers of a layer that are scored at once
 
 
 class Networks(Protocol):
@@ -62,13 +63,19 @@ class WrittenNetworks:
 
     def scores(self, x: Tensor, data: Tensor) -> Tensor:
         """See `Networks.scores`."""
-        h = _for_each(x, self._count, shared=x.dim() == 2)
-        for name, shape in zip(self._names, self._shapes, strict=True):
-            layer = self._layer(name, data, self._flat.grad)
-            h = affine(layer, h, h.new_empty(*h.shape[:2], layer.weight.shape[1]))
-            if shape is not None:
-                h = shape.forward(h, torch.empty_like(h))
-        return h
+        layers = [self._layer(name, data, self._flat.grad) for name in self._names]
+        rows, widest = x.shape[-2], max(layer.weight.shape[1] for layer in layers)
+        models = max(1, AT_ONCE // (rows * widest))  # scored at once; their rows are not divided, so that bits do not depend on K
+        scores = aligned(data, self._count, rows, layers[-1].weight.shape[1])
+        for start in range(0, self._count, models):
+            part = slice(start, start + models)
+            h = x.expand(len(scores[part]), *x.shape) if x.dim() == 2 else x[part]
+            for layer, shape in zip(layers, self._shapes, strict=True):
+                h = affine(layer.of_models(part), h, aligned(data, len(h), rows, layer.weight.shape[1]))
+                if shape is not None:
+                    h = shape.forward(h, aligned(data, *h.shape))
+            scores[part] = h
+        return scores
 
 
 @final

@@ -194,8 +194,8 @@ class StackedTrainer:
         """Wait for the device, tell what was done, and turn to the next epoch where this one is over."""
         place, members = self.position, self.members
         span = slice(place.recorded, place.batch)
-        shares = self._shares[span].unsqueeze(1)
-        loss = (self._losses[span] * shares).sum(0) / shares.sum()
+        shares = self._shares[span]
+        loss = (self._losses[span].mT.contiguous() * shares).sum(1) / shares.sum()  # row by row: its bits do not depend on K
         finite = (loss.isfinite() & self.population.is_finite()).to(loss.dtype)
         tensors = {"train/loss": loss, **{f"train/penalty/{name}": value for name, value in self.population.penalties().items()}}
         told = torch.stack([finite, *tensors.values(), *(value.to(loss.dtype) for value in health.values())]).tolist()
@@ -203,7 +203,8 @@ class StackedTrainer:
         if not all(told[0]):
             lost = self._retraced(finite.bool(), saved)
             if len(lost) < told[0].count(0.0):
-                again = self._record(saved, health, seconds)  # a second walk found nothing: what it came to is told
+                there = [place for place, member in enumerate(members) if member not in lost]
+                again = self._record(saved, {name: value[there] for name, value in health.items()}, seconds)  # what the second walk came to
                 return replace(again, lost={**lost, **again.lost})
             stay = [number for number, member in enumerate(members) if member not in lost]
             told = [[values[number] for number in stay] for values in told]
