@@ -85,13 +85,13 @@ def _softsign_backward(dh: Tensor, z: Tensor, h: Tensor, out: Tensor) -> Tensor:
     return torch.abs(h, out=out).neg_().add_(1.0).square_().mul_(dh)  # f' = (1 − |h|)²
 
 
-def softmax_of_stack(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-softmax and softmax over the last dimension of K models' scores: (K, B, C) -> (K, B, C) each.
+def softmax_of_stack(scores: Tensor, p: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Log-softmax and softmax (written to `p`) over the last dimension of K models' scores: (K, B, C) -> (K, B, C) each.
 
     Of few classes torch's own kernels take many times as long; and their last bits depend on how many rows there are.
     """
-    log_p, p = aligned(scores, *scores.shape), aligned(scores, *scores.shape)
-    total = aligned(scores, *scores.shape[:-1], 1)
+    p = aligned(scores, *scores.shape) if p is None else p
+    log_p, total = aligned(scores, *scores.shape), aligned(scores, *scores.shape[:-1], 1)
     torch.sub(scores, scores.amax(-1, keepdim=True), out=log_p)
     torch.sum(torch.exp(log_p, out=p), -1, keepdim=True, out=total)
     p.div_(total)
@@ -99,25 +99,31 @@ def softmax_of_stack(scores: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _softmax(z: Tensor, out: Tensor) -> Tensor:
-    return aten._softmax.out(z, -1, False, out=out) if z.dim() == 2 else softmax_of_stack(z)[1]
+    if z.dim() == 2:
+        return torch.softmax(z, -1, out=out)
+    return softmax_of_stack(z, out)[1]
 
 
 def _softmax_slope(dh: Tensor, z: Tensor, h: Tensor, out: Tensor) -> Tensor:
     if z.dim() == 2:
-        return aten._softmax_backward_data.out(dh, h, -1, z.dtype, grad_input=out)
+        aten._softmax_backward_data.out(dh, h, -1, z.dtype, grad_input=out)
+        return out
     total = torch.sum(torch.mul(dh, h, out=out), -1, keepdim=True)  # h·(dh − Σ dh·h)
     return out.sub_(h * total)
 
 
+def _log_softmax(z: Tensor, out: Tensor) -> Tensor:
+    if z.dim() == 2:
+        return torch.log_softmax(z, -1, out=out)
+    return out.copy_(softmax_of_stack(z)[0])
+
+
 def _log_softmax_slope(dh: Tensor, z: Tensor, h: Tensor, out: Tensor) -> Tensor:
     if z.dim() == 2:
-        return aten._log_softmax_backward_data.out(dh, h, -1, z.dtype, out=out)
+        aten._log_softmax_backward_data.out(dh, h, -1, z.dtype, out=out)
+        return out
     total = torch.sum(dh, -1, keepdim=True)  # dh − exp(h)·Σ dh
     return torch.sub(dh, torch.exp(h, out=out).mul_(total), out=out)
-
-
-def _log_softmax(z: Tensor, out: Tensor) -> Tensor:
-    return aten._log_softmax.out(z, -1, False, out=out) if z.dim() == 2 else softmax_of_stack(z)[0]
 
 
 # Each backward is the textbook's derivative, as one kernel of torch where it has one.

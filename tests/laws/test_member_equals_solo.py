@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dnnlab.activations import MODULES
 from tests.stacks import Trained, alone, furthest
 
 R = "regularization."
@@ -63,7 +64,12 @@ DATA = {
 }
 
 
-@pytest.mark.parametrize("changes", [pytest.param(c, id=n) for n, c in (RULES | REGULARIZERS | LOSSES | SCHEDULES | DATA).items()])
+ACTIVATIONS = {kind: [{"activation": {"kind": kind}, "seed": seed} for seed in range(2)] for kind in MODULES if kind != "prelu"}
+
+
+@pytest.mark.parametrize(
+    "changes", [pytest.param(c, id=n) for n, c in (ACTIVATIONS | RULES | REGULARIZERS | LOSSES | SCHEDULES | DATA).items()]
+)
 def test_a_member_is_its_solo_run(changes: list[dict[str, Any]]) -> None:
     base = {"precision": "float64", "data": {"kind": "iris"}, "optimizer": {"kind": "adam", "lr": 0.01}}
     stack = Trained(changes, base)
