@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -12,6 +13,7 @@ from rich.text import Text
 from dnnlab.assembly import assemble
 from dnnlab.config.request import Request
 from dnnlab.config.run import RunConfig
+from dnnlab.config.sweep import Sweep
 from dnnlab.crossval import cross_validate, is_asked
 from dnnlab.errors import ResourceError
 from dnnlab.find_rate import find_rate
@@ -20,8 +22,7 @@ from dnnlab.records import Finding, Summary
 from dnnlab.resume import Order
 from dnnlab.resume import resume as go_on
 from dnnlab.run import run
-from dnnlab.stack import Told
-from dnnlab.sweep import jobs
+from dnnlab.sweep.leading import Asked, Voice, lead
 
 
 def train(request: Request) -> Summary:
@@ -32,10 +33,13 @@ def train(request: Request) -> Summary:
         return cross_validate(request) if is_asked(request.config.data) else run(request)
 
 
-def train_jobs(requests: Mapping[int, Request], told: Told, say: Callable[[str], None], alone: jobs.Train) -> None:
-    """Train the jobs of a sweep, as stacks where they pay; see `sweep.jobs.train_jobs`."""
-    with _naming_the_batch(next(iter(requests.values())).config if requests else None):
-        jobs.train_jobs(requests, told, say, alone)
+def sweep(
+    folder: Path, asked: Sequence[Asked], settings: Sweep, space: Sequence[str], voice: Voice, *, first: int = 0
+) -> list[Summary | None]:
+    """Do the jobs of a sweep, as stacks where they pay; see `sweep.leading.lead`."""
+    configs = [job.request.config for job in asked if job.request is not None]
+    with _naming_the_batch(configs[0] if configs else None):
+        return lead(folder, asked, settings, space, voice, first=first)
 
 
 def resume(order: Order) -> Summary:

@@ -100,9 +100,11 @@ def run(words: Sequence[str]) -> int:
     from dnnlab.door.compose import launch
     from dnnlab.door.jobs import Session
     from dnnlab.door.presets import sweeps
+    from dnnlab.door.space import spread
 
+    arguments, swept = spread(arguments)
     session = Session(arguments)
-    mode = ["--multirun"] if sweeps(arguments) else []
+    mode = ["--multirun"] if sweeps(arguments, asked=swept) else []
     with _seen_by_hydra([sys.argv[0], *arguments.hydra, *mode], arguments.trusted):
         try:
             launch(session)

@@ -33,15 +33,27 @@ def commit(folder: Path | None = None) -> dict[str, str | bool] | None:
 
     Without a folder it is the checkout that dnnlab runs from, else the working directory.
     """
+    said = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    if said is None:
+        return None
+    lines = said.splitlines()
+    oid = next((line.split()[-1] for line in lines if line.startswith("# branch.oid")), "")
+    return {"commit": oid, "dirty": any(not line.startswith("#") for line in lines)} if oid else None
+
+
+def difference(folder: Path | None = None) -> str:
+    """What tracked files differ in from the commit that `commit` tells of; '' where there is none, or no difference."""
+    return _git(folder, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD") or ""
+
+
+def _git(folder: Path | None, *words: str) -> str | None:
+    """What git says; None where it cannot be asked."""
     checkout = Path(__file__).resolve().parents[2]
     place = folder or (checkout if (checkout / ".git").exists() else Path.cwd())
     # no fsmonitor: a repository's own settings must not start programs here
-    command = ["git", "-C", str(place), "-c", "core.fsmonitor=false", "--no-optional-locks"]
-    command += ["status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    command = ["git", "-C", str(place), "-c", "core.fsmonitor=false", "--no-optional-locks", *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    lines = done.stdout.splitlines()
-    oid = next((line.split()[-1] for line in lines if line.startswith("# branch.oid")), "")
-    return {"commit": oid, "dirty": any(not line.startswith("#") for line in lines)} if oid else None
+    return done.stdout

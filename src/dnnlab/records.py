@@ -50,6 +50,7 @@ class Summary:
     seconds: float
     findings: tuple[Finding, ...] = ()
     signal: str = ""  # that interrupted it, such as SIGTERM
+    monitor: str = ""  # the metric that picked the best state
 
     @property
     def exit_code(self) -> int:

@@ -120,6 +120,31 @@ def _go_on(
         return run(request, earlier)
 
 
+def taken(request: Request) -> RunFolder:
+    """The folder of a run that another process began, for this process alone; BusyError where that one still trains."""
+    assert request.folder is not None
+    folder = RunFolder.open(request.folder)
+    folder.take()
+    return folder
+
+
+def going_on(request: Request, folder: RunFolder, step: int | None) -> tuple[Earlier, Request]:
+    """What is left of a run that is to go on as a member of a stack, and the request with which it does.
+
+    step: of the checkpoint that is taken; None: the newest, if there is one. ArtifactError where it is damaged.
+    """
+    found = next((made for made in folder.generations() if made.step == step), None) if step is not None else folder.generation()
+    if found is not None:
+        found.check()
+        _check_settings(found, request.document)
+    died = folder.read_run().get("status", "running") == "running"
+    earlier = Earlier(folder, found, died=died)
+    config, counts = request.config, earlier.threads
+    if counts is not None and config.threads == "auto":
+        config = config.model_copy(update={"threads": counts[0]})
+    return earlier, replace(request, config=config, argv=_command(folder))
+
+
 def _resume_folds(order: Order, folder: RunFolder, config: RunConfig, document: dict[str, Any]) -> Summary:
     """The folds that are finished stay; the others go on, or begin."""
     changes = {key: _at(document, key) for key in different(folder.read_config(), document)}

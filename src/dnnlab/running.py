@@ -132,6 +132,7 @@ class Running:
             steps=parts.trainer.position.step,
             seconds=self.checkpoints.seconds,
             findings=(*ended, *_threshold(parts), *examine(tally.records)),
+            monitor=parts.figures.monitor,
         )
 
     def _interrupted(self, outcome: Outcome) -> Summary:

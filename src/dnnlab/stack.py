@@ -64,7 +64,8 @@ def alike(members: Sequence[Member]) -> list[list[Member]]:
     """The members in groups whose tensors have the same shapes and whose batches are equally many."""
     groups: dict[tuple[object, ...], list[Member]] = {}
     for member in members:
-        groups.setdefault(_shape(member.parts), []).append(member)
+        begins_at = 0 if member.earlier is None or member.earlier.generation is None else member.earlier.generation.step
+        groups.setdefault((begins_at, *_shape(member.parts)), []).append(member)
     return list(groups.values())
 
 
@@ -73,7 +74,7 @@ def _shape(parts: Parts) -> tuple[object, ...]:
     sizes = tuple((name, len(part.x)) for name, part in rows.parts().items())
     return (
         tuple(made.flat.shapes.items()), made.batches.size, made.batches.used, sizes, str(made.device), rows.task, rows.outputs,
-        type(made.gradients), parts.trainer.position,
+        type(made.gradients),
     )  # fmt: skip
 
 

@@ -68,6 +68,8 @@ def _read(number: int, path: Path) -> Job:
         folder = RunFolder.open(path)
         run = folder.read_run()
     except DnnlabError as lost:
+        if not any(path.iterdir()):
+            return Job(number, "not begun", {}, {}, None)
         return Job(number, "failed", {}, {}, None, printable(lost))
     try:
         settings = flat(folder.read_config())
@@ -201,7 +203,7 @@ def _csv(jobs: Sequence[Job]) -> str:
         {"job": job.number}
         | {name: job.setting(name) for name in settings}
         | {name: job.metrics.get(name) for name in metrics}
-        | {"seconds": job.seconds, "status": job.status, "reason": job.reason}
+        | {"status": job.status, "reason": job.reason}  # and no times: equal sweeps leave equal bytes
         for job in jobs
     ]
     return to_csv(rows)

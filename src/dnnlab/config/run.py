@@ -18,6 +18,7 @@ from dnnlab.config.model import Model
 from dnnlab.config.optimizer import Optimizer
 from dnnlab.config.regularization import Regularization
 from dnnlab.config.scheduler import Schedule
+from dnnlab.config.sweep import Sweep
 from dnnlab.config.trainer import Trainer
 
 CONFIG_VERSION: Literal[1] = 1
@@ -55,6 +56,10 @@ class RunConfig(Settings):
     """Only search a learning rate: print a suggestion, draw the curve, train nothing."""
     lr_range: LrFind = LrFind()
     """The range of the search."""
+    seeds: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Train with so many seeds, from `seed` on, and tell means with their 95 % intervals; null: with one."""
+    sweep: Sweep = Sweep()
+    """How the jobs of a sweep are done."""
     data: Dataset
     """Which rows are learned from."""
     model: Model
@@ -79,3 +84,7 @@ class RunConfig(Settings):
     """What is measured."""
     logger: Logger = Logger()
     """What is written."""
+
+
+OF_SWEEP = ("seeds", "sweep")
+"""Settings that say which jobs there are; none of them is part of a job's own."""

@@ -14,6 +14,7 @@ from dnnlab.door import jobs
 from dnnlab.door.choices import CONFIG_NAME, CONFIGS, chosen_files
 from dnnlab.door.jobs import Session
 from dnnlab.door.launcher import StackLauncher
+from dnnlab.door.sweeper import GridSweeper
 
 
 def launch(session: Session) -> None:
@@ -22,7 +23,8 @@ def launch(session: Session) -> None:
     for path in chosen_files(session.arguments):  # before Hydra loads them
         if path.stat().st_size > MAX_BYTES:
             raise too_large(path, path.stat().st_size)
-    Plugins.instance().register(StackLauncher)  # also where dnnlab is on the path, and not installed
+    for plugin in (StackLauncher, GridSweeper):
+        Plugins.instance().register(plugin)  # also where dnnlab is on the path, and not installed
     with _environment("HYDRA_FULL_ERROR", "1"):  # else Hydra prints its errors itself, and leaves
         try:
             hydra.main(config_path=str(CONFIGS), config_name=CONFIG_NAME, execution_whitelist=f"{jobs.__name__}.Watch")(jobs.job)()

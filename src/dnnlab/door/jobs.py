@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,21 +17,11 @@ from omegaconf.errors import OmegaConfBaseException
 from dnnlab.door.arguments import Arguments, parse
 from dnnlab.door.choices import override_key
 from dnnlab.door.voice import tell
-from dnnlab.errors import DnnlabError
 
 if TYPE_CHECKING:
     from dnnlab.config.request import Request
     from dnnlab.records import Summary
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job of a sweep, composed and not yet trained."""
-
-    title: str  # its number and what its command line set
-    folder: Path
-    overrides: tuple[str, ...]
-    request: Request
+    from dnnlab.sweep.leading import Asked, Voice
 
 
 @dataclass
@@ -46,7 +35,7 @@ class Session:
     jobs: int = 0  # jobs begun
     summary: Summary | None = None  # how the run ended
     error: Exception | None = None  # what ended the run early
-    collected: dict[int, Job] | None = None  # while a launcher gathers jobs: those that are to be trained
+    collected: list[Asked] | None = None  # while a launcher gathers jobs: those that are to be done
 
 
 _session = Session()
@@ -95,90 +84,63 @@ def job(config: DictConfig) -> None:
 
 
 def _job_of_sweep(config: DictConfig, context: Any) -> None:
-    """Train a job, or, where a launcher gathers them, only note it."""
+    """Do a job, or, where a launcher gathers them, only note it."""
+    from dnnlab import app
+    from dnnlab.config.sweep import Sweep
+    from dnnlab.sweep.leading import Asked
+
     folder = Path(context.runtime.output_dir)
-    overrides = tuple(str(override) for override in OmegaConf.to_container(context.overrides.task, resolve=False) or ())
-    title = " ".join((f"job {context.job.num}:", *overrides))
+    words = [str(override) for override in OmegaConf.to_container(context.overrides.task, resolve=False) or ()]
+    overrides = tuple(word for word in words if not override_key(word).startswith("sweep."))
     try:
-        made = Job(title, folder, overrides, _request(config, context, folder))
+        asked = Asked(overrides, _request(config, context, folder))
     except Exception as error:
-        _failed(error, title, folder, overrides)
-        return
+        asked = Asked(overrides, None, error)
     if _session.collected is not None:
-        _session.collected[int(context.job.num)] = made
+        _session.collected.append(asked)
         return
-    _say(title)
-    try:
-        ended(made, train(made.request, _session.arguments))
-    except Exception as error:
-        ended(made, error)
-    if _session.summary is not None and _session.summary.status == "interrupted":
-        raise SystemExit(_session.summary.exit_code)  # the jobs that are left shall not begin
+    ends = app.sweep(folder.parent, [asked], Sweep(), (), _voice(), first=int(context.job.num))
+    _leave_where_interrupted(ends)
 
 
-def ended(made: Job, end: Summary | Exception) -> None:
-    """A job has come to its end: its summary is kept, its error told and written down, and the other jobs go on."""
-    if isinstance(end, Exception):
-        _failed(end, made.title, made.folder, made.overrides, made.request)
-    else:
-        _session.summary = end
-
-
-def _failed(error: Exception, title: str, folder: Path, overrides: tuple[str, ...], request: Request | None = None) -> None:
-    if isinstance(error, DnnlabError):
-        failure = error
-        tell(error, prefix=f"{title} - ")
-    else:
-        failure = DnnlabError(f"{type(error).__name__}: {error}", where=title)  # our own fault, and not the other jobs'
-        traceback.print_exception(error)
-    from dnnlab import runfolder
-
-    runfolder.record_failure(folder, request.document if request else None, overrides, failure)
-
-
-def _say(text: str) -> None:
+def _voice() -> Voice:
     from dnnlab.loggers.console import say
+    from dnnlab.sweep.leading import Voice
 
-    say(text)
+    return Voice(say, lambda error, title: tell(error, prefix=title), lambda request: train(request, _session.arguments))
 
 
 @contextmanager
-def collecting() -> Iterator[dict[int, Job]]:
-    """Within, the jobs of a sweep are noted by their numbers, and not trained."""
-    _session.collected = {}
+def collecting() -> Iterator[list[Asked]]:
+    """Within, the jobs of a sweep are noted, and not done."""
+    _session.collected = []
     try:
         yield _session.collected
     finally:
         _session.collected = None
 
 
-def train_collected(jobs: Mapping[int, Job]) -> None:
-    """Train the jobs that were noted, as stacks where they pay; SystemExit where a signal ended them."""
-    if not jobs:
-        return
+def do_collected(jobs: Sequence[Asked], folder: Path, first: int) -> list[Summary | None]:
+    """Do the jobs that were noted, as stacks where they pay: -> how each ended; SystemExit where a signal ended them.
+
+    folder: of the sweep; first: the number of the first job.
+    """
     from dnnlab import app  # torch comes in here, and not before
+    from dnnlab.config.sweep import Sweep
 
-    announced: set[int] = set()
-    stopped: list[Summary] = []
+    settings = next((job.request.config.sweep for job in jobs if job.request is not None), Sweep())
+    space = [word for word in _session.arguments.overrides if not override_key(word).startswith(("sweep.", "hydra."))]
+    ends = app.sweep(folder, jobs, settings, space, _voice(), first=first)
+    _leave_where_interrupted(ends)
+    return ends
 
-    def announce(number: int) -> None:
-        if number not in announced:
-            announced.add(number)
-            _say(jobs[number].title)
 
-    def told(number: int, end: Summary | Exception) -> None:
-        if not isinstance(end, Exception):
-            announce(number)
-            stopped.extend([end] if end.status == "interrupted" else [])
-        ended(jobs[number], end)
-
-    def alone(number: int, request: Request) -> Summary:
-        announce(number)
-        return train(request, _session.arguments)
-
-    app.train_jobs({number: job.request for number, job in jobs.items()}, told, _say, alone)
-    if stopped:
-        raise SystemExit(stopped[0].exit_code)
+def _leave_where_interrupted(ends: Sequence[Summary | None]) -> None:
+    """The jobs that are left shall not begin."""
+    _session.summary = next((end for end in reversed(ends) if end is not None), _session.summary)
+    for end in ends:
+        if end is not None and end.status == "interrupted":
+            raise SystemExit(end.exit_code)
 
 
 def _request(config: DictConfig, context: Any, folder: Path | None) -> Request:

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
+
+if TYPE_CHECKING:
+    from dnnlab.records import Summary
 
 
 @dataclass
@@ -41,7 +45,7 @@ class StackLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Do the jobs: -> what each came to, in their order."""
-        from dnnlab.door.jobs import collecting, train_collected
+        from dnnlab.door.jobs import collecting, do_collected
 
         if self.config is None:
             raise RuntimeError("setup comes first")
@@ -50,7 +54,9 @@ class StackLauncher(Launcher):
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         with collecting() as jobs:
             returns = [self._run(list(overrides), number) for number, overrides in enumerate(job_overrides, start=initial_job_idx)]
-        train_collected(jobs)
+        ends = do_collected(jobs, Path(str(self.config.hydra.sweep.dir)), initial_job_idx) if jobs else []
+        for done, end in zip(returns, ends, strict=False):
+            done.return_value = None if end is None else objective(end)
         return returns
 
     def _run(self, overrides: list[str], number: int) -> JobReturn:
@@ -74,3 +80,8 @@ class StackLauncher(Launcher):
         if self.config is not None and self.context is not None:
             hydra = self.config.hydra
             configure_log(hydra.hydra_logging, hydra.verbose, execution_whitelist=self.context.execution_whitelist)
+
+
+def objective(end: Summary) -> float:
+    """What a search makes small or large: the monitored metric of the state that was kept."""
+    return next((end.metrics[name] for name in (end.monitor, "valid/loss", "train/loss") if name in end.metrics), nan)

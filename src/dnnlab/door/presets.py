@@ -9,13 +9,13 @@ from dnnlab.door.choices import chosen_files, override_key
 SWEEP = "hydra.sweeper.params"
 
 
-def sweeps(arguments: Arguments) -> bool:
-    """Whether a file that the command line chooses names values to sweep over, and nothing there says run, multirun or only show.
+def sweeps(arguments: Arguments, *, asked: bool = False) -> bool:
+    """Whether a sweep is asked for, by settings or a file that the command line chooses, and nothing says run, multirun or only show.
 
     Hydra hears of its mode from the command line and the main file alone, so the door adds --multirun. What the command line sets
     itself replaces a preset's values; hydra.mode=RUN trains once, with the file's own settings.
     """
-    asked = any(override_key(override) == "hydra.mode" for override in arguments.overrides)
-    if asked or any(name not in (*OWN, "-cd", "--config-dir") for name in arguments.options):
+    said = any(override_key(override) == "hydra.mode" for override in arguments.overrides)
+    if said or any(name not in (*OWN, "-cd", "--config-dir") for name in arguments.options):
         return False
-    return any(SWEEP in lines(path) for path in chosen_files(arguments))
+    return asked or any(SWEEP in lines(path) for path in chosen_files(arguments))

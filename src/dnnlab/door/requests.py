@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dnnlab.config.reader import kinds_in, read
 from dnnlab.config.request import Request
+from dnnlab.config.run import OF_SWEEP
 from dnnlab.config.schema import lookup
 from dnnlab.config.yamlfile import inspect
 from dnnlab.door.arguments import Arguments, as_typed
+from dnnlab.door.choices import override_key
 from dnnlab.door.origins import Origins
 from dnnlab.door.references import resolve
 from dnnlab.door.survey import files_in_use, name_columns, plain
@@ -29,15 +31,18 @@ def request_of(config: DictConfig, context: Any, arguments: Arguments, *, folder
     name_columns(config)
     resolved = resolve(config, origins)
     settings = read(resolved.mapping, origin=origins, references=resolved.shown)
+    with open_dict(config):
+        for key in OF_SWEEP:
+            del config[key]
     return Request(
         config=settings,
         written=OmegaConf.to_yaml(config),
-        document=resolved.keep_references(settings.model_dump(mode="json")),
+        document=resolved.keep_references(settings.model_dump(mode="json", exclude=set(OF_SWEEP))),
         folder=folder,
         root=root,
         trusted=arguments.trusted,
         brief=context.mode == RunMode.MULTIRUN,
-        argv=tuple(as_typed(word) for word in own),
+        argv=tuple(as_typed(word) for word in own if not override_key(word).startswith("sweep.")),
     )
 
 

@@ -34,8 +34,10 @@ def tell_end(folder: RunFolder, error: BaseException) -> None:
         folder.fail(None)
 
 
-def record_failure(path: Path, document: Mapping[str, Any] | None, overrides: Sequence[str], error: DnnlabError) -> None:
-    """Leave word of a sweep's job that failed before it began: what was asked, and why it could not be."""
+def record_failure(
+    path: Path, document: Mapping[str, Any] | None, overrides: Sequence[str], error: DnnlabError, *, failures: int = 1
+) -> None:
+    """Leave word of a sweep's job that failed before it began: what was asked, and why it could not be. failures: how often by now."""
     with naming(path):
         path.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(path)
@@ -46,6 +48,7 @@ def record_failure(path: Path, document: Mapping[str, Any] | None, overrides: Se
     if document is not None and not is_inside(path, CONFIG_JSON):
         folder.change_settings(document, "")
     status = run["status"] if run.get("status") == "diverged" else "failed"  # it says more
+    run["failures"] = max(failures, int(run.get("failures", 0)))
     folder.status(status, {**run, "status": status, "ended": now_as_text(), "overrides": list(overrides), **said(error)})
     if is_inside(path, MANIFEST) and folder.has_ended:
         folder.vouch()

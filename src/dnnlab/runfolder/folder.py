@@ -233,7 +233,8 @@ class RunFolder:
         """Write that an error ended the run early, or (None) an interrupt; where that cannot be written, the error is what matters."""
         with suppress(DnnlabError):
             self._write_table()
-            self.status("failed" if error else "interrupted", {"ended": now_as_text(), **said(error)})
+            count = {"failures": int(self.read_run().get("failures", 0)) + 1} if error else {}
+            self.status("failed" if error else "interrupted", {"ended": now_as_text(), **count, **said(error)})
         self.close()
 
     def _write_table(self) -> None:

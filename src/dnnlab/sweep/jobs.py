@@ -3,82 +3,139 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import final
 
 from dnnlab.config.request import Request
+from dnnlab.continuing import Earlier
+from dnnlab.errors import DnnlabError
 from dnnlab.records import Summary
+from dnnlab.resume import Order, going_on, resume, taken
+from dnnlab.runfolder import RunFolder
 from dnnlab.stack import Told, alike, assemble_members, run_stack
 from dnnlab.sweep.grouping import groups
 
 log = logging.getLogger(__name__)
 
 
-Train = Callable[[int, Request], Summary]
-"""Does a job by itself."""
+Train = Callable[[int, Callable[[], Summary] | None], Summary]
+"""Does a job by itself, by its number; the second: how it goes on, where another process began it."""
 
 
-def train_jobs(requests: Mapping[int, Request], told: Told, say: Callable[[str], None], train: Train) -> None:
+def train_jobs(
+    requests: Mapping[int, Request],
+    begun: Collection[int],
+    told: Told,
+    say: Callable[[str], None],
+    train: Train,
+    enough: Callable[[], bool] = lambda: False,
+) -> None:
     """Train all jobs. `told` is called with the end of each, a Summary or an error; a signal that ended one ends all.
 
-    say: what a person should know of the way that is taken; train: how a job is done that stands alone.
+    begun: jobs that go on from what their folders hold; say: what a person should know of the way that is taken; train: how a job is
+    done that stands alone; enough: asked before something begins, whether nothing more shall.
     """
+    heard = _Heard(told, enough)
     for group in groups(requests):
         own = {number: requests[number] for number in group.jobs}
-        if not (_alone(own, told, train) if len(own) == 1 else _together(own, told, say, train)):
+        if len(own) == 1:
+            _alone(own, begun, heard, train)
+        else:
+            _together(own, begun, heard, say, train)
+        if heard.stops():
             return
 
 
-def _together(requests: Mapping[int, Request], told: Told, say: Callable[[str], None], train: Train) -> bool:
-    """Train one group; -> whether to go on with the next one."""
-    heard = _Heard(told)
-    for members in alike(assemble_members(requests, {}, heard)):
-        if heard.stopped:
-            break
-        numbers = [member.number for member in members]
-        if len(members) > 1:
-            say(f"{len(members)} jobs as one stack: {_ranges(numbers)}")
-            try:
-                run_stack(members, heard)
-                continue
-            except ValueError as error:
-                log.info("No stack: %s", error)
-        for number in numbers:
-            if not heard.stopped:
-                _alone({number: requests[number]}, heard, train)
-    return not heard.stopped
+def _together(requests: Mapping[int, Request], begun: Collection[int], heard: _Heard, say: Callable[[str], None], train: Train) -> None:
+    """Train one group."""
+    earlier, requests = _taken(requests, begun, heard)
+    try:
+        for members in alike(assemble_members(requests, earlier, heard)):
+            if heard.stops():
+                return
+            numbers = [member.number for member in members]
+            if len(members) > 1:
+                say(f"{len(members)} jobs as one stack: {ranges(numbers)}")
+                try:
+                    run_stack(members, heard)
+                    continue
+                except ValueError as error:
+                    log.info("No stack: %s", error)
+            for number in numbers:
+                if number in earlier:
+                    earlier.pop(number).folder.close()
+            _alone({number: requests[number] for number in numbers}, begun, heard, train)
+    finally:
+        for left in earlier.values():
+            left.folder.close()
 
 
-def _alone(requests: Mapping[int, Request], told: Told, train: Train) -> bool:
-    """Train each by itself; -> whether to go on."""
-    for number, request in requests.items():
+def _taken(requests: Mapping[int, Request], begun: Collection[int], told: Told) -> tuple[dict[int, Earlier], dict[int, Request]]:
+    """What other processes left of jobs, at the last step that all of them have a checkpoint of; and all jobs as they go on."""
+    folders: dict[int, RunFolder] = {}
+    going = dict(requests)
+    for number in [number for number in requests if number in begun]:
         try:
-            summary = train(number, request)
-        except Exception as error:
+            folders[number] = taken(requests[number])
+        except DnnlabError as error:
             told(number, error)
-            continue
-        told(number, summary)
-        if summary.status == "interrupted":
-            return False
-    return True
+            del going[number]
+    steps = [{made.step for made in folder.generations()} for folder in folders.values()]
+    common = set.intersection(*[some for some in steps if some]) if any(steps) else set()
+    earlier: dict[int, Earlier] = {}
+    for number, folder in folders.items():
+        try:
+            earlier[number], going[number] = going_on(requests[number], folder, max(common) if common else None)
+        except DnnlabError as error:
+            told(number, error)
+            folder.close()
+            del going[number]
+    return earlier, going
 
 
+def _alone(requests: Mapping[int, Request], begun: Collection[int], heard: _Heard, train: Train) -> None:
+    """Train each by itself."""
+    for number, request in requests.items():
+        if heard.stops():
+            return
+        try:
+            again = partial(resume, Order(_place(request), config=request.config, trusted=request.trusted, brief=True, frame=request.frame))
+            heard(number, train(number, again if number in begun else None))
+        except Exception as error:
+            heard(number, error)
+
+
+def _place(request: Request) -> Path:
+    assert request.folder is not None
+    return request.folder
+
+
+@final
 class _Heard:
     """Passes ends on, and notes whether a signal stopped a job: the jobs that are left shall not begin."""
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, told: Told, enough: Callable[[], bool]) -> None:
         self._told = told
-        self.stopped = False
+        self._enough = enough
+        self._stopped = False
 
     def __call__(self, number: int, end: Summary | Exception) -> None:
         if isinstance(end, Summary) and end.status == "interrupted":
-            self.stopped = True
+            self._stopped = True
         self._told(number, end)
 
+    def stops(self) -> bool:
+        """Whether nothing more shall begin."""
+        self._stopped = self._stopped or self._enough()
+        return self._stopped
 
-def _ranges(numbers: list[int]) -> str:
+
+def ranges(numbers: list[int]) -> str:
     """Numbers in short.
 
-    >>> _ranges([0, 1, 2, 5, 7, 8])
+    >>> ranges([0, 1, 2, 5, 7, 8])
     '0-2, 5, 7-8'
     """
     spans: list[list[int]] = []
