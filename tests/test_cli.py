@@ -475,8 +475,9 @@ def test_a_job_that_fails_is_told_at_once_recorded_and_the_others_go_on(door: Do
     assert ran == [0, 4]
     told = [line for line in door.err.splitlines() if line.startswith("dnnlab: ")]
     assert told[0] == "dnnlab: error[data]: job 1: seed=1 - rows must be numbers, however: 'x' - file.csv:3"
-    assert told[1].startswith("dnnlab: error[config]: job 3: seed=-3 - seed must be a whole number in [0, ")
-    assert told[2].startswith("dnnlab: error[sweep]: every job of a sweep must end well, however: 2 of 5 failed - outputs/sweeps/")
+    assert told[1] == "dnnlab: error[error]: job 2: seed=2 - ZeroDivisionError: a bug - job 2: seed=2"
+    assert told[2].startswith("dnnlab: error[config]: job 3: seed=-3 - seed must be a whole number in [0, ")
+    assert told[3].startswith("dnnlab: error[sweep]: every job of a sweep must end well, however: 2 of 5 failed - outputs/sweeps/")
     (sweep,) = (door.folder / "outputs" / "sweeps").iterdir()
     failures = {number: json.loads((sweep / number / "run.json").read_text())["error"]["kind"] for number in ("1", "2", "3")}
     assert failures == {"1": "data", "2": "error", "3": "config"}

@@ -20,7 +20,8 @@ from dnnlab.errors import ConfigError
 CONFIGS = Path(dnnlab.__file__).parents[2] / "configs"
 CHOICES = {
     "data": "digits", "model": "mlp", "activation": "relu", "initialization": "auto", "loss": "auto", "optimizer": "adam",
-    "embedding": "none", "scheduler": "constant", "regularization": "none", "trainer": "default", "metrics": "default", "logger": "default",
+    "embedding": "none", "scheduler": "constant", "regularization": "none", "trainer": "default", "metrics": "default", "sweep": "default",
+    "logger": "default",
 }  # fmt: skip
 OPTIONS = sorted(path for group in CHOICES for path in (CONFIGS / group).glob("*.yaml"))
 

@@ -390,7 +390,7 @@ def test_it_trains_and_is_the_same_again(name: str, changes: dict[str, Any]) -> 
 @every_numeric
 @pytest.mark.parametrize("data", [{"kind": "friedman", "rows": 200}, {"kind": "moons", "rows": 200}], ids=["friedman", "moons"])
 def test_a_run_leaves_its_edges_and_pictures(name: str, data: dict[str, Any], tmp_path: Path) -> None:
-    config = settings({"data": data, "embedding": NUMERIC[name], "logger": {"progress": False}})
+    config = settings({"data": data, "embedding": NUMERIC[name], "logger": {"progress": False, "pictures": True}})
     summary = train(Request(config, "name: test\n", config.model_dump(mode="json"), root=tmp_path, folder=None, brief=True))
     folder = RunFolder(Path(summary.folder))
     tensors = last_state(folder.path)

@@ -731,7 +731,7 @@ def test_d27_a_file_more_or_less_is_a_change_too(tmp_path: Path, monkeypatch: py
 def test_d28_what_happens_to_a_file_later_has_no_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hashlib import sha256
 
-    import dnnlab.run as story
+    import dnnlab.running as story
 
     monkeypatch.chdir(tmp_path)
     FRAME.write_csv("rows.csv")

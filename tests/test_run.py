@@ -24,7 +24,7 @@ from dnnlab.runfolder import RunFolder
 from tests.support import last_state, newest, parts, settings
 from tests.test_data import idx_bytes
 
-QUIET = {"logger": {"tensorboard": False, "progress": False}}
+QUIET = {"logger": {"tensorboard": False, "progress": False, "pictures": True}}
 
 
 def run(root: Path, changes: dict[str, Any] | None = None, folder: Path | None = None) -> Summary:
@@ -38,7 +38,7 @@ def only_run(root: Path) -> Path:
 
 
 def test_a_run_leaves_a_complete_folder(tmp_path: Path) -> None:
-    summary = run(tmp_path, {"logger": {"progress": False}})
+    summary = run(tmp_path, {"logger": {"progress": False, "pictures": True}})
     folder = Path(summary.folder)
     assert summary.status == "finished"
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -169,7 +169,7 @@ def test_t11_the_kept_state_is_that_of_the_last_good_step(tmp_path: Path) -> Non
         run(tmp_path, changes)
     tensors = last_state(only_run(tmp_path))
     by_hand = assemble(settings(changes))
-    x, target = next(by_hand.trainer.batches(by_hand.trainer._order()))
+    x, target = next(by_hand.trainer.batches(by_hand.trainer.order()))
     by_hand.learner.step(x, target, 0, 1e30, torch.zeros(()))
     assert torch.equal(by_hand.learner.flat.view("hidden1.linear.weight"), tensors["model.hidden1.linear.weight"])
 

@@ -55,7 +55,7 @@ def quality(p: list[float], target: list[int], threshold: float, metric: str) ->
 def brute_force(p: list[float], target: list[int], metric: str) -> float:
     """Every candidate in turn: the best, the nearest to 0.5 among equals, then the lowest."""
     values = sorted(set(p))
-    middles = [low + (high - low) / 2 for low, high in pairwise(values)]
+    middles = [middle if (middle := low + (high - low) / 2) < high else low for low, high in pairwise(values)]  # neighbours have none
     return min([0.5, *middles], key=lambda cut: (-quality(p, target, cut, metric), abs(cut - 0.5), cut))
 
 
@@ -256,7 +256,7 @@ def test_a_run_on_rare_rows_ends_with_the_threshold_that_it_sought(
         return {}
 
     monkeypatch.setattr(pictures, "draw", draw)
-    changes = {"data": rare, "trainer.epochs": 5, "metrics": {"final": ["f1", "recall"]}}
+    changes = {"data": rare, "trainer.epochs": 5, "logger": {"pictures": True}, "metrics": {"final": ["f1", "recall"]}}
     plain = run(tmp_path, changes)
     sought = run(tmp_path, changes | {"metrics": {"final": ["f1", "recall"], "threshold": "f1"}})
     threshold = sought.metrics["best/threshold"]

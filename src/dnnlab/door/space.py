@@ -9,6 +9,7 @@ from itertools import product
 from math import ceil, prod
 from pathlib import Path
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
@@ -66,14 +67,17 @@ def _last(arguments: Arguments, key: str) -> str | None:
     return next((word.partition("=")[2] for word in reversed(arguments.overrides) if override_key(word) == key), None)
 
 
-def jobs_of(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of every job; ConfigError where there are none, or more than a machine can hold.
+def jobs_of(overrides: Sequence[str], loader: ConfigLoader | None = None) -> list[list[str]]:
+    """The overrides of every job; ConfigError where there are none, or more than a machine can hold. loader: knows what glob() may choose.
 
     >>> jobs_of(["optimizer.lr=0.1,0.2", "trainer.epochs=5,9", "sweep.zip=[optimizer.lr,trainer.epochs]"])[1]
     ['sweep.zip=[optimizer.lr,trainer.epochs]', 'optimizer.lr=0.2', 'trainer.epochs=9']
     """
     try:
-        parsed = {override.get_key_element(): override for override in OverridesParser.create().parse_overrides(list(overrides))}
+        parsed = {
+            override.get_key_element(): override
+            for override in OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        }
     except HydraException as error:
         raise ConfigError(f"an override must be readable, however: {error}", where="command line") from error
     for override in parsed.values():

@@ -50,9 +50,9 @@ class GridSweeper(Sweeper):
         from dnnlab.door.launcher import StackLauncher
         from dnnlab.door.space import jobs_of
 
-        if self.config is None or self.launcher is None:
+        if self.config is None or self.launcher is None or self.hydra_context is None:
             raise RuntimeError("setup comes first")
-        jobs = jobs_of([*(f"{key}={value}" for key, value in self._params.items()), *arguments])
+        jobs = jobs_of([*(f"{key}={value}" for key, value in self._params.items()), *arguments], self.hydra_context.config_loader)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
