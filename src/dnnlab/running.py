@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from shlex import quote
 from signal import Signals
@@ -213,11 +213,14 @@ def show(summary: Summary, parts: Parts, *, brief: bool) -> None:
     if not brief:
         terminal().print(result_table(summary, parts.config.name, parts.figures.monitor), crop=False)
         return
-    headline = [
-        name for name in summary.metrics if name.startswith(("valid/", "test/")) and name.split("/")[1] in ("loss", *parts.figures.epoch)
-    ]
+    terminal().print(Text(result_line(summary, parts.figures.epoch)), soft_wrap=True)
+
+
+def result_line(summary: Summary, figures: Sequence[str] = ("accuracy", "rmse")) -> str:
+    """The end of one job of many: how it ended, its loss and the figures of each validation, how long it took."""
+    headline = [name for name in summary.metrics if name.startswith(("valid/", "test/")) and name.split("/")[1] in ("loss", *figures)]
     words = [summary.status, *(f"{name} {number(summary.metrics[name])}" for name in headline), duration(summary.seconds)]
-    terminal().print(Text("  " + " · ".join(words)), soft_wrap=True)
+    return "  " + " · ".join(words)
 
 
 def _measure(parts: Parts, best_seen: Best) -> dict[str, float]:

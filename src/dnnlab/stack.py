@@ -78,6 +78,12 @@ def _shape(parts: Parts) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+def stack_threads(parts: Parts, count: int) -> int:
+    """Threads that pay for so many models at once."""
+    made = parts.ingredients
+    return thread_count(made.config.threads, count * made.batches.size * max(shape.numel() for shape in made.flat.shapes.values()))
+
+
 def run_stack(members: Sequence[Member], told: Told) -> None:
     """Train the members together. A member's failure is its own; what the whole machine refuses (a full disk) ends all.
 
@@ -96,10 +102,7 @@ def run_stack(members: Sequence[Member], told: Told) -> None:
 
 
 def _on_threads(parts: Parts, count: int) -> Parts:
-    """With as many threads as pay for so many models at once."""
-    made = parts.ingredients
-    work = count * made.batches.size * max(shape.numel() for shape in made.flat.shapes.values())
-    return replace(parts, ingredients=replace(made, threads=thread_count(made.config.threads, work), stacked=True))
+    return replace(parts, ingredients=replace(parts.ingredients, threads=stack_threads(parts, count), stacked=True))
 
 
 @final

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import final
 
+from dnnlab.build.rows import Shelf
 from dnnlab.config.request import Request
 from dnnlab.continuing import Earlier
 from dnnlab.errors import DnnlabError
 from dnnlab.records import Summary
 from dnnlab.resume import Order, going_on, resume, taken
 from dnnlab.runfolder import RunFolder
-from dnnlab.stack import Told, alike, assemble_members, run_stack
+from dnnlab.running import result_line
+from dnnlab.stack import Member, Told, alike, assemble_members, run_stack, stack_threads
 from dnnlab.sweep.grouping import groups
+from dnnlab.sweep.ways import cores, estimate, pays
+from dnnlab.sweep.workers import train_in_processes
 
 log = logging.getLogger(__name__)
 
@@ -38,38 +42,69 @@ def train_jobs(
     done that stands alone; enough: asked before something begins, whether nothing more shall.
     """
     heard = _Heard(told, enough)
-    for group in groups(requests):
-        own = {number: requests[number] for number in group.jobs}
-        if len(own) == 1:
-            _alone(own, begun, heard, train)
-        else:
-            _together(own, begun, heard, say, train)
-        if heard.stops():
-            return
+    found = groups(requests)
+    for group in found:
+        if len(group.jobs) > 1 and not heard.stops():
+            _together({number: requests[number] for number in group.jobs}, begun, heard, say, train)
+    _singles({group.jobs[0]: requests[group.jobs[0]] for group in found if len(group.jobs) == 1}, begun, heard, say, train)
+
+
+def _singles(requests: Mapping[int, Request], begun: Collection[int], heard: _Heard, say: Callable[[str], None], train: Train) -> None:
+    """Train what stands alone: the first one here, by the clock; the others in processes, where that pays."""
+    left = dict(requests)
+    while left and not heard.stops():
+        number = next(iter(left))
+        _alone({number: left.pop(number)}, begun, heard, train)
+        silent = {key: request for key, request in left.items() if not request.config.lr_find}
+        if len(silent) > 1 and not heard.stops() and pays(heard.seconds, len(silent)):
+            say(f"{len(silent)} jobs in {min(cores(), len(silent))} processes: {ranges(list(silent))}")
+            train_in_processes(silent, frozenset(begun), _aloud(heard, say), [{}] * cores())
+            left = {key: request for key, request in left.items() if key not in silent}
 
 
 def _together(requests: Mapping[int, Request], begun: Collection[int], heard: _Heard, say: Callable[[str], None], train: Train) -> None:
-    """Train one group."""
+    """Train one group, the way that pays best."""
     earlier, requests = _taken(requests, begun, heard)
+    shelf = Shelf()
     try:
-        for members in alike(assemble_members(requests, earlier, heard)):
+        for members in alike(assemble_members(requests, earlier, heard, shelf)):
             if heard.stops():
                 return
             numbers = [member.number for member in members]
-            if len(members) > 1:
+            way = _way(members, shelf, say) if len(members) > 1 else "sequence"
+            if way == "stack":
                 say(f"{len(members)} jobs as one stack: {ranges(numbers)}")
-                try:
-                    run_stack(members, heard)
-                    continue
-                except ValueError as error:
-                    log.info("No stack: %s", error)
+                run_stack(members, heard)
+                continue
+            own = {number: requests[number] for number in numbers}
             for number in numbers:
                 if number in earlier:
                     earlier.pop(number).folder.close()
-            _alone({number: requests[number] for number in numbers}, begun, heard, train)
+            if way == "processes":
+                say(f"{len(members)} jobs in {min(cores(), len(members))} processes: {ranges(numbers)}")
+                train_in_processes(own, frozenset(begun), _aloud(heard, say), [{}] * cores())
+            else:
+                _alone(own, begun, heard, train)
     finally:
         for left in earlier.values():
             left.folder.close()
+
+
+def _way(members: Sequence[Member], shelf: Shelf, say: Callable[[str], None]) -> str:
+    """How a group is trained: what was begun as a stack goes on as one, whatever a clock says."""
+    was = {member.earlier.generation.document["environment"].get("stacked") == "yes"
+           for member in members if member.earlier is not None and member.earlier.generation is not None}  # fmt: skip
+    try:
+        found = estimate([member.request for member in members], shelf, stack_threads(members[0].parts, len(members)))
+    except (ValueError, RuntimeError, TypeError) as error:  # what vmap refuses, it refuses in many ways
+        say(f"no stack of jobs {ranges([member.number for member in members])}: {str(error).splitlines()[0] if str(error) else error!r}")
+        return "sequence"
+    log.info("%s", found.told(len(members)))
+    if was == {True}:
+        return "stack"
+    if was == {False} and found.best == "stack":
+        return "sequence"  # begun by itself, it has the bits of its own only by itself
+    return found.best
 
 
 def _taken(requests: Mapping[int, Request], begun: Collection[int], told: Told) -> tuple[dict[int, Earlier], dict[int, Request]]:
@@ -107,6 +142,17 @@ def _alone(requests: Mapping[int, Request], begun: Collection[int], heard: _Hear
             heard(number, error)
 
 
+def _aloud(told: Told, say: Callable[[str], None]) -> Told:
+    """Tells ends, and says what a process of its own could not say."""
+
+    def both(number: int, end: Summary | Exception) -> None:
+        told(number, end)
+        if isinstance(end, Summary):
+            say(result_line(end))
+
+    return both
+
+
 def _place(request: Request) -> Path:
     assert request.folder is not None
     return request.folder
@@ -120,8 +166,10 @@ class _Heard:
         self._told = told
         self._enough = enough
         self._stopped = False
+        self.seconds = 0.0  # that the last job took
 
     def __call__(self, number: int, end: Summary | Exception) -> None:
+        self.seconds = end.seconds if isinstance(end, Summary) else 0.0
         if isinstance(end, Summary) and end.status == "interrupted":
             self._stopped = True
         self._told(number, end)
