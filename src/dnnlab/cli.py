@@ -1,5 +1,4 @@
-"""The shell's door: `dnnlab train` (and train.py), `resume`, `check`, `predict`, `evaluate`, `verify`, `explain`, `schema`. One line on
-stderr for an error, and an exit code."""
+"""The shell's door: `dnnlab train` (and train.py) and the other verbs. One line on stderr for an error, and an exit code."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ from dnnlab.errors import ConfigError, DnnlabError, SweepError, did_you_mean, sh
 if TYPE_CHECKING:
     from dnnlab.door.answers import Opening
 
-VERBS = ("train", "resume", "check", "predict", "evaluate", "verify", "explain", "schema")
+VERBS = ("train", "resume", "check", "predict", "evaluate", "verify", "compare", "explain", "schema")
 INTERRUPTED = 130
 
 
@@ -125,9 +124,12 @@ def run(words: Sequence[str]) -> int:
 
 
 def _conclude(sweep: Path) -> int:
+    from dnnlab.door.comparing import repeated
     from dnnlab.sweeptable import conclude
 
-    return conclude(sweep)
+    failed = conclude(sweep)
+    repeated(sweep)
+    return failed
 
 
 @contextmanager
@@ -294,6 +296,20 @@ def _verify(
 
     opening = _opening(trust, env, fallback=fallback)
     verified(run, files_only=files_only, digest=digest, as_json=as_json, opening=opening)
+
+
+@shell.command("compare")
+def _compare(
+    paths: Annotated[list[Path], typer.Argument(help="Folders of sweeps, and of runs.")],
+    by: Annotated[list[str] | None, typer.Option("--by", help="Only this setting (repeatable); none: all that differ.")] = None,
+    metric: Annotated[str, typer.Option("--metric", help="The metric that judges, such as test/accuracy.")] = "",
+    bootstrap: Annotated[bool, typer.Option("--bootstrap", help="Intervals by the bootstrap instead of Student's t.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write Markdown, CSV, LaTeX, HTML and pictures here.")] = None,
+) -> None:
+    """Set runs beside each other: mean ± 95 % interval over the seeds, and what ties with the best."""
+    from dnnlab.door.comparing import compared
+
+    compared(paths, by=tuple(by or ()), metric=metric, bootstrap=bootstrap, output=output)
 
 
 @shell.command("explain", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

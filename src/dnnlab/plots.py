@@ -34,7 +34,7 @@ def learning_curves(rows: Sequence[Mapping[str, float]], figures: Sequence[str] 
     rows: those of metrics.jsonl, with `epoch` and names such as train/loss.
     """
     width, height = 4.8 * len(figures) + 0.4, 3.7
-    figure = _figure(width, height, constrained=False)
+    figure = new_figure(width, height, constrained=False)
     figure.subplots_adjust(left=0.7 / width, right=1 - 0.15 / width, bottom=0.55 / height, top=1 - 0.35 / height, wspace=0.22)
     for place, name in enumerate(figures, start=1):
         axes = figure.add_subplot(1, len(figures), place)
@@ -50,10 +50,10 @@ def learning_curves(rows: Sequence[Mapping[str, float]], figures: Sequence[str] 
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # matplotlib's own powers of ten take longer than the curve
             axes.minorticks_off()
-        _title(axes, name, "epoch", "")
+        label_axes(axes, name, "epoch", "")
         if axes.lines:
             axes.legend(frameon=False, loc="lower right" if HIGHER_IS_BETTER.get(name, False) else "upper right")
-    return _png(figure)
+    return as_png(figure)
 
 
 def confusion_matrix(counts: NDArray[Any], classes: Sequence[str]) -> bytes:
@@ -61,7 +61,7 @@ def confusion_matrix(counts: NDArray[Any], classes: Sequence[str]) -> bytes:
     size = len(classes)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = min(11.0, 2.6 + 0.3 * size)
-    figure = _figure(side + 0.9, side)
+    figure = new_figure(side + 0.9, side)
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, label="share of the true class")
@@ -80,15 +80,15 @@ def confusion_matrix(counts: NDArray[Any], classes: Sequence[str]) -> bytes:
                 ink = "white" if shares[row, column] > 0.55 else "black"
                 axes.text(column, row, _count(count), ha="center", va="center", color=ink, fontsize=font)
     right = np.trace(counts) / max(counts.sum(), 1)
-    _title(axes, f"Confusion matrix: {right:.1%} of {counts.sum():,.0f} rows right", "answered", "true", grid=False)
-    return _png(figure)
+    label_axes(axes, f"Confusion matrix: {right:.1%} of {counts.sum():,.0f} rows right", "answered", "true", grid=False)
+    return as_png(figure)
 
 
 def roc_curves(probabilities: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]) -> bytes:
     """True against false positive rate. probabilities: (N,) of class 1, or (N, C), each class against the rest; labels: (N,) of codes."""
     from sklearn.metrics import roc_auc_score, roc_curve
 
-    figure = _figure(5.4, 4.8)
+    figure = new_figure(5.4, 4.8)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
     for (name, scores, truth), colour in zip(_against_rest(probabilities, labels, classes), COLOURS, strict=False):
@@ -96,14 +96,14 @@ def roc_curves(probabilities: NDArray[Any], labels: NDArray[Any], classes: Seque
         axes.plot(false, true, color=colour, linewidth=1.8, label=f"{name}  {roc_auc_score(truth, scores):.3f}")
     _unit_square(axes, "ROC", "false positive rate", "true positive rate")
     _legend(axes, "area under the curve")
-    return _png(figure)
+    return as_png(figure)
 
 
 def precision_recall_curves(probabilities: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]) -> bytes:
     """Precision against recall, as roc_curves; average precision in the legend."""
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
-    figure = _figure(5.4, 4.8)
+    figure = new_figure(5.4, 4.8)
     axes = figure.add_subplot()
     for (name, scores, truth), colour in zip(_against_rest(probabilities, labels, classes), COLOURS, strict=False):
         precision, recall, _ = precision_recall_curve(truth, scores)
@@ -112,17 +112,17 @@ def precision_recall_curves(probabilities: NDArray[Any], labels: NDArray[Any], c
         )
     _unit_square(axes, "Precision and recall", "recall", "precision")
     _legend(axes, "average precision")
-    return _png(figure)
+    return as_png(figure)
 
 
 def predicted_against_actual(predicted: NDArray[Any], actual: NDArray[Any], name: str = "target") -> bytes:
     """A point for each row, beside the line of perfect answers; and how the errors are spread. predicted, actual: (N,)."""
     finite = np.isfinite(predicted) & np.isfinite(actual)
     predicted, actual = predicted[finite].astype(float), actual[finite].astype(float)
-    figure = _figure(9.0, 4.4)
+    figure = new_figure(9.0, 4.4)
     if not finite.any():
-        _title(figure.add_subplot(), "No answer is a finite number", "", "")
-        return _png(figure)
+        label_axes(figure.add_subplot(), "No answer is a finite number", "", "")
+        return as_png(figure)
     points, errors = figure.subplots(1, 2, width_ratios=(1.15, 1))
     low, high = min(predicted.min(), actual.min()), max(predicted.max(), actual.max())
     points.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle=":")
@@ -132,18 +132,18 @@ def predicted_against_actual(predicted: NDArray[Any], actual: NDArray[Any], name
     residual = predicted - actual
     variance = ((actual - actual.mean()) ** 2).sum()
     told = f"R² {1 - (residual**2).sum() / variance:.3f},  " if variance > 0 else ""
-    _title(points, f"{told}{len(actual):,} rows", f"actual {_short(name, 40)}", "predicted")
+    label_axes(points, f"{told}{len(actual):,} rows", f"actual {_short(name, 40)}", "predicted")
     errors.hist(residual, bins=int(np.clip(np.sqrt(len(residual)), 10, 60)), color=BLUE, alpha=0.85)
     errors.axvline(0, color=GREY, linewidth=1, linestyle=":")
     errors.axvline(residual.mean(), color=ORANGE, linewidth=1.5, label=f"mean {_clean(residual.mean(), residual):.3g}")
-    _title(errors, f"Errors: RMSE {np.sqrt((residual**2).mean()):.4g}", "predicted − actual", "rows")
+    label_axes(errors, f"Errors: RMSE {np.sqrt((residual**2).mean()):.4g}", "predicted − actual", "rows")
     errors.legend(frameon=False)
-    return _png(figure)
+    return as_png(figure)
 
 
 def rate_range(rates: Sequence[float], losses: Sequence[float], suggestion: float) -> bytes:
     """The curve of a learning-rate range test (Smith 2017): the smoothed loss over the rate, and the rate that it suggests."""
-    figure = _figure(6.8, 4.2)
+    figure = new_figure(6.8, 4.2)
     axes = figure.add_subplot()
     even = np.asarray(losses, dtype=float)
     axes.plot(rates, even, color=BLUE, linewidth=2)
@@ -156,14 +156,14 @@ def rate_range(rates: Sequence[float], losses: Sequence[float], suggestion: floa
         low, high = known.min(), max(known[: max(1, known.size // 10)].max(), np.median(known))
         room = max(high - low, 1e-3 * abs(high), np.finfo(float).tiny)
         axes.set_ylim(low - 0.08 * room, high + 0.6 * room)  # where the loss explodes is of no interest
-    _title(axes, "Learning-rate range test", "learning rate", "loss, smoothed")
-    return _png(figure)
+    label_axes(axes, "Learning-rate range test", "learning rate", "loss, smoothed")
+    return as_png(figure)
 
 
 def reconstructions(inputs: NDArray[Any], outputs: NDArray[Any], shape: tuple[int, int]) -> bytes:
     """Images above what became of them. inputs, outputs: (N, H·W)."""
     low, high = float(inputs.min()), float(inputs.max())
-    figure = _figure(0.5 + 0.8 * len(inputs), 1.75)
+    figure = new_figure(0.5 + 0.8 * len(inputs), 1.75)
     axes = figure.add_subplot()
     picture = _tiles(np.concatenate([inputs, outputs]), shape, len(inputs))
     axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-9), interpolation="nearest")
@@ -171,7 +171,7 @@ def reconstructions(inputs: NDArray[Any], outputs: NDArray[Any], shape: tuple[in
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return _png(figure)
+    return as_png(figure)
 
 
 def decision_regions(
@@ -184,7 +184,7 @@ def decision_regions(
     from matplotlib.colors import to_rgb
 
     colours = [to_rgb(COLOURS[code % len(COLOURS)]) for code in range(len(names))]
-    figure = _figure(5.4, 4.6)
+    figure = new_figure(5.4, 4.6)
     axes = figure.add_subplot()
     field = 1 - 0.55 * (1 - probabilities @ np.array(colours))  # the classes' colours, mixed by probability and made pale
     extent = (across[0], across[-1], up[0], up[-1])
@@ -197,11 +197,11 @@ def decision_regions(
         axes.scatter(
             rows[:, 0], rows[:, 1], s=18, color=COLOURS[code % len(COLOURS)], edgecolors="white", linewidths=0.5, label=_short(name)
         )
-    _title(axes, "Answers in the plane (inputs as scaled)", "first input", "second input", grid=False)
+    label_axes(axes, "Answers in the plane (inputs as scaled)", "first input", "second input", grid=False)
     axes.set_xlim(across[0], across[-1])
     axes.set_ylim(up[0], up[-1])
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), **_LEGEND)
-    return _png(figure)
+    return as_png(figure)
 
 
 def first_layer(weights: NDArray[Any], shape: tuple[int, int], most: int = 64) -> bytes:
@@ -209,14 +209,14 @@ def first_layer(weights: NDArray[Any], shape: tuple[int, int], most: int = 64) -
     shown = weights[:most]
     columns = min(len(shown), max(4, int(np.ceil(np.sqrt(len(shown) * 1.6)))))
     lines = -(-len(shown) // columns)
-    figure = _figure(max(3.4, 0.72 * columns + 0.3), 0.72 * lines + 0.5)
+    figure = new_figure(max(3.4, 0.72 * columns + 0.3), 0.72 * lines + 0.5)
     bound = float(np.quantile(np.abs(shown), 0.99)) or 1.0
     axes = figure.add_subplot()
     axes.imshow(_tiles(shown, shape, columns), cmap="RdBu_r", vmin=-bound, vmax=bound, interpolation="nearest")
     axes.axis("off")
     more = f" of {len(weights)}" if len(weights) > len(shown) else ""
     axes.set_title(f"First layer: weights of {len(shown)}{more} units, ±{bound:.2g}", fontsize=10)
-    return _png(figure)
+    return as_png(figure)
 
 
 def _tiles(images: NDArray[Any], shape: tuple[int, int], columns: int) -> NDArray[Any]:
@@ -236,7 +236,7 @@ def _gap(shape: tuple[int, int]) -> int:
 _LEGEND: dict[str, Any] = {"frameon": True, "framealpha": 0.9, "edgecolor": "none", "fontsize": 8, "title_fontsize": 8}
 
 
-def _figure(width: float, height: float, *, constrained: bool = True) -> Figure:
+def new_figure(width: float, height: float, *, constrained: bool = True) -> Figure:
     """An empty figure; constrained: matplotlib measures all labels to find the margins, which takes as long as drawing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -246,14 +246,15 @@ def _figure(width: float, height: float, *, constrained: bool = True) -> Figure:
     return figure
 
 
-def _png(figure: Figure) -> bytes:
+def as_png(figure: Figure) -> bytes:
     """The picture as a file; without the time and the version that would make equal runs differ."""
     file = BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
 
 
-def _title(axes: Axes, title: str, x: str, y: str, *, grid: bool = True) -> None:
+def label_axes(axes: Axes, title: str, x: str, y: str, *, grid: bool = True) -> None:
+    """Title, names of the axes, and a grid that does not shout."""
     axes.set_title(title, fontsize=11, loc="left")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -269,7 +270,7 @@ def _legend(axes: Axes, title: str) -> None:
 
 
 def _unit_square(axes: Axes, title: str, x: str, y: str) -> None:
-    _title(axes, title, x, y)
+    label_axes(axes, title, x, y)
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.02)
     axes.set_aspect("equal")

@@ -18,6 +18,7 @@ from dnnlab.metrics import HIGHER_IS_BETTER
 from dnnlab.runfolder import SWEEP_TABLE, RunFolder
 
 HEADLINES = ("accuracy", "rmse", "balanced_accuracy", "f1", "roc_auc", "r2", "mae", "loss")  # what people look at first
+MOST = 40  # jobs that have a line on the screen
 ALIKE = ("name", "config_version")  # follow from other settings
 
 
@@ -49,7 +50,11 @@ def conclude(sweep: Path, console: Console | None = None) -> int:
     console = console or terminal()
     if jobs:
         write_atomic(sweep / SWEEP_TABLE, _csv(jobs))
-        console.print(_fitting(jobs, console))
+        shown = jobs if len(jobs) <= MOST else [job for job in jobs if job.failed][:MOST]
+        if shown:
+            console.print(_fitting(shown, console))
+        if len(shown) < len(jobs):
+            console.print(Text(f"{len(jobs)} jobs; all of them stand in {SWEEP_TABLE}", "dim"))
     for job in jobs:
         if job.failed:
             console.print(Text(f"job {job.number} {job.status}" + (f": {job.reason}" if job.reason else ""), "red"), soft_wrap=True)
@@ -60,10 +65,11 @@ def conclude(sweep: Path, console: Console | None = None) -> int:
 def read_jobs(sweep: Path) -> list[Job]:
     """The numbered folders of a sweep, in order."""
     numbers = sorted(int(path.name) for path in sweep.iterdir() if path.name.isdecimal() and path.is_dir())
-    return [_read(number, sweep / str(number)) for number in numbers]
+    return [read_one(number, sweep / str(number)) for number in numbers]
 
 
-def _read(number: int, path: Path) -> Job:
+def read_one(number: int, path: Path) -> Job:
+    """One run folder; what cannot be read is a failed job."""
     try:
         folder = RunFolder.open(path)
         run = folder.read_run()
