@@ -20,6 +20,7 @@ from dnnlab.errors import ConfigError, shown
 
 MOST = 100_000  # jobs of one sweep
 SWEEPS = "outputs/sweeps"
+STUDY = "study.db"  # of Optuna, in the folder of a sweep
 WIDTH = 1000  # columns of a file of jobs
 
 
@@ -37,10 +38,26 @@ def spread(arguments: Arguments) -> tuple[Arguments, bool]:
             raise ConfigError(f"sweep.name must be one name, without a slash, however: {shown(name)}", where="sweep.name")
         if _last(arguments, "hydra.sweep.dir") is None:
             words.append(f"hydra.sweep.dir='{folder}'")
+        if _last(arguments, "hydra/sweeper") == "optuna":
+            words += _study(arguments, Path(folder))
         swept = True
     swept = swept or _last(arguments, "sweep.jobs") not in (None, "null")
     overrides = tuple(word for word in words if not word.startswith("-") and "=" in word)
     return replace(arguments, hydra=tuple(words), overrides=overrides), swept
+
+
+def _study(arguments: Arguments, folder: Path) -> list[str]:
+    """Optuna in a named sweep: what it proposes follows from its seed and the results before, and the ledger knows these. So a study that
+    was killed is told again from its beginning, in no time, and goes on with the very trials that it would have gone on with; the file
+    beside the runs is a view of it for others, made anew each time."""
+    words = []
+    if _last(arguments, "hydra.sweeper.sampler.seed") is None and _last(arguments, "hydra/sweeper/sampler") != "grid":
+        words.append(f"hydra.sweeper.sampler.seed={_last(arguments, 'seed') or 0}")
+    if _last(arguments, "hydra.sweeper.storage") is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / STUDY).unlink(missing_ok=True)
+        words += [f"hydra.sweeper.storage='sqlite:///{folder / STUDY}'", f"hydra.sweeper.study_name='{folder.name}'"]
+    return words
 
 
 def _with_seeds(words: list[str], arguments: Arguments, seeds: str) -> list[str]:
