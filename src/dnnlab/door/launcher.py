@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 if TYPE_CHECKING:
     from dnnlab.records import Summary
@@ -53,11 +53,30 @@ class StackLauncher(Launcher):
         self._configure_log()
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         with collecting() as jobs:
-            returns = [self._run(list(overrides), number) for number, overrides in enumerate(job_overrides, start=initial_job_idx)]
+            returns = [self._done(list(overrides), number) for number, overrides in enumerate(job_overrides, start=initial_job_idx)]
         ends = do_collected(jobs, Path(str(self.config.hydra.sweep.dir)), initial_job_idx) if jobs else []
         for done, end in zip(returns, ends, strict=False):
             done.return_value = None if end is None else objective(end)
         return returns
+
+    def _done(self, overrides: list[str], number: int) -> JobReturn:
+        """Call the task, or note a job that need not be composed."""
+        from dnnlab.door.jobs import derived
+
+        if self._plain() and derived(overrides, self._folder() / str(number)):
+            return JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+        return self._run(overrides, number)
+
+    def _folder(self) -> Path:
+        assert self.config is not None
+        return Path(str(self.config.hydra.sweep.dir)).absolute()
+
+    def _plain(self) -> bool:
+        """Whether jobs stand in numbered folders and nobody but us is told of each."""
+        assert self.config is not None
+        hydra = OmegaConf.to_container(self.config.hydra, resolve=False)
+        assert isinstance(hydra, dict)
+        return hydra["sweep"]["subdir"] == "${hydra:job.num}" and set(hydra["callbacks"]) <= {"dnnlab"}
 
     def _run(self, overrides: list[str], number: int) -> JobReturn:
         if self.config is None or self.context is None or self.task is None:

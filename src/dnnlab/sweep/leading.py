@@ -11,6 +11,7 @@ from typing import final
 from dnnlab.config.request import Request
 from dnnlab.config.sweep import Sweep
 from dnnlab.errors import DnnlabError
+from dnnlab.files import naming
 from dnnlab.records import Summary
 from dnnlab.runfolder import record_failure
 from dnnlab.sweep.jobs import train_jobs
@@ -96,6 +97,9 @@ class _Course:
     def run(self) -> None:
         """Do what is left to do."""
         requests: dict[int, Request] = {}
+        for number in self._jobs:
+            with naming(self._folder):
+                (self._folder / str(number)).mkdir(parents=True, exist_ok=True)
         for number, job in self._jobs.items():
             if number in self._over:
                 continue
