@@ -23,6 +23,11 @@ def plain(value: Any) -> Any:
     >>> plain({"loss": float("nan"), "folder": Path("a"), "widths": (1, 2)})
     {'loss': 'nan', 'folder': 'a', 'widths': [1, 2]}
     """
+    kind = type(value)
+    if kind is float:  # most of what is written are numbers
+        return value if math.isfinite(value) else repr(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -241,7 +241,8 @@ class Solo:
     def weights(self) -> dict[str, Tensor]:
         """Copies of what predicts: the (averaged) parameters and running statistics, by name."""
         source = self.flat.data if self.average is None else self.average
-        parameters = {name: self.flat.view(name, source).clone() for name in self.flat.shapes}
+        source = source.clone()
+        parameters = {name: self.flat.view(name, source) for name in self.flat.shapes}
         return parameters | {name: held.clone() for name, held in self._kept.items()}
 
     @torch.no_grad()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 HEAD, SUM = struct.Struct("<QI"), struct.Struct("<I")
 
@@ -33,6 +37,45 @@ def fault(path: Path) -> str:
 
 
 def _checksum(content: bytes) -> int:
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+    """The masked CRC-32C of TFRecord files."""
+    crc = crc32c(content)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
-    return int(masked_crc32c(content))
+
+def crc32c(content: bytes) -> int:
+    """The CRC with Castagnoli's polynomial (1993), reflected.
+
+    It is linear: each byte contributes by its value and by how many bytes follow it, so that a block is one look into a table, instead of
+    a step of Python for each byte.
+
+    >>> hex(crc32c(b"123456789"))
+    '0xe3069283'
+    """
+    state = 0xFFFFFFFF
+    for start in range(0, len(content), BLOCK):
+        block = np.frombuffer(content, np.uint8, min(BLOCK, len(content) - start), start)
+        if len(block) < SHORT:
+            for byte in block.tolist():
+                state = int(_table()[0, (state ^ byte) & 0xFF]) ^ (state >> 8)
+            continue
+        block = block.copy()
+        block[:4] ^= np.frombuffer(SUM.pack(state), np.uint8)  # what came before acts on the first four bytes, and on nothing else
+        places = np.arange(len(block) - 1, -1, -1)
+        state = int(np.bitwise_xor.reduce(_table()[places, block]))
+    return state ^ 0xFFFFFFFF
+
+
+BLOCK, SHORT = 1024, 16
+
+
+@cache
+def _table() -> NDArray[np.uint32]:
+    """What a byte of value b becomes when k bytes of zero follow it: (k, b)."""
+    table = np.empty((BLOCK, 256), np.uint32)
+    row = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        row = np.where(row & 1, (row >> 1) ^ np.uint32(0x82F63B78), row >> 1)
+    first = table[0] = row
+    for place in range(1, BLOCK):
+        table[place] = first[table[place - 1] & 0xFF] ^ (table[place - 1] >> 8)
+    return table
