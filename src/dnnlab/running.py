@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from shlex import quote
 from signal import Signals
 from typing import Any, final
@@ -64,13 +65,14 @@ class Running:
             _tell_continued(request, earlier, inexact)
         self._stopper = Stopper(settings.early_stopping.patience, settings.stop_at.metric, settings.stop_at.value, figures.stop_mode)
         self._loggers = _loggers(request, parts, folder, self.tally)
+        self._unheard: Callable[[], Epoch] | None = None
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to train."""
         return bool(self.tally.reason) or self.parts.trainer.position.epoch >= self.parts.config.trainer.epochs
 
-    @property
+    @cached_property
     def absent(self) -> frozenset[str]:
         """Metrics that a stack may tell of, and that this run by itself would not: penalties that it does not have."""
         own = self.parts.learner.regularizer
@@ -78,6 +80,7 @@ class Running:
 
     def hear(self, record: Epoch) -> None:
         """Tell the loggers of a record and count it; keep the state if it is the best so far, and see whether it is time to stop."""
+        self._unheard = None
         for logger in self._loggers:
             logger.epoch(record)
         tally = self.tally
@@ -91,6 +94,23 @@ class Running:
             tally.best = tally.best.after(value, record.epoch)
             tally.reason = self._stopper.reason(record, tally.best)
 
+    def glance(self, epoch: int, value: float | None, record: Callable[[], Epoch]) -> None:
+        """As `hear`, of a record that is not due to be logged: it is only made where something comes of it. value: of the monitor."""
+        tally = self.tally
+        if value is None or tally.best.improves(value) or self._stopper.may_stop(tally.best):
+            self.hear(record())
+            return
+        tally.best = tally.best.after(value, epoch)
+        self._unheard = record
+
+    def catch_up(self) -> None:
+        """Hear what was only glanced at last."""
+        if self._unheard is not None:
+            self.tally.last = self._unheard()
+            for logger in self._loggers:
+                logger.epoch(self.tally.last)
+            self._unheard = None
+
     def diverged(self, error: DivergedError) -> Outcome:
         """What is left when training did not stay finite: the best state, or the last finite one."""
         if self.checkpoints.best is None:
@@ -99,6 +119,7 @@ class Running:
 
     def conclude(self, outcome: Outcome) -> Summary:
         """Keep the last state, measure the best, tell the loggers, and close the folder."""
+        self.catch_up()
         self.checkpoints.write(self.tally)
         if outcome.status == "interrupted":
             summary = self._interrupted(outcome)

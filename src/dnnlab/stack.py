@@ -15,6 +15,7 @@ from dnnlab.checkpoints import Timetable
 from dnnlab.config.request import Request
 from dnnlab.continuing import Earlier, check
 from dnnlab.errors import DnnlabError
+from dnnlab.loggers.cadence import due
 from dnnlab.population.trainer import Border, StackedTrainer
 from dnnlab.preflight import rehearse
 from dnnlab.records import Summary
@@ -145,6 +146,8 @@ class _Stack:
                 if isinstance(event, Border):
                     self._hear(event)
                 if self._runs and timetable.is_due(trainer.position.step):
+                    for running in self._runs.values():
+                        running.catch_up()
                     cost = sum(running.checkpoints.write(running.tally) for running in self._runs.values())
                     timetable.plan(trainer.position.step, cost)
         for place, running in list(self._runs.items()):
@@ -154,9 +157,15 @@ class _Stack:
         """Tell each member its record; who diverged or has reached its end leaves the stack."""
         for place, error in border.lost.items():
             self._conclude(place, self._runs[place].diverged(error))
+        values = border.metrics.get(self._members[0].parts.figures.monitor)
+        is_due = due(border.epoch, self._members[0].parts.config.logger.every)
         for column, place in enumerate(border.members):
             running = self._runs[place]
-            running.hear(border.of(column, running.absent))
+            record = partial(border.of, column, running.absent)
+            if is_due or values is None:
+                running.hear(record())
+            else:
+                running.glance(border.epoch, values[column], record)
         for place in border.members:
             if self._runs[place].tally.reason:
                 self._conclude(place, Outcome())

@@ -38,7 +38,8 @@ class Best:
         """The state after one more validation."""
         if self.improves(value):
             return replace(self, value=value, epoch=epoch, waited=0)
-        return replace(self, waited=self.waited + 1, nans=self.nans + isnan(value))
+        waited, nans = self.waited + 1, self.nans + isnan(value)
+        return Best(self.monitor, self.mode, self.min_delta, self.value, self.epoch, waited, nans)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class Stopper:
     metric: str | None = None
     value: float = 0.0
     mode: str = "max"
+
+    def may_stop(self, best: Best) -> bool:
+        """Whether a validation without improvement could be the last one."""
+        return self.metric is not None or (self.patience is not None and best.waited + 1 >= self.patience)
 
     def reason(self, record: Epoch, best: Best) -> str:
         """Why training is to stop after this record, or ''.
