@@ -85,13 +85,24 @@ def _softsign_backward(dh: Tensor, z: Tensor, h: Tensor, out: Tensor) -> Tensor:
     return torch.abs(h, out=out).neg_().add_(1.0).square_().mul_(dh)  # f' = (1 − |h|)²
 
 
-def softmax_of_stack(scores: Tensor, p: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Log-softmax and softmax (written to `p`) over the last dimension of K models' scores: (K, B, C) -> (K, B, C) each.
+SoftmaxBuffers = dict[torch.Size, tuple[Tensor, Tensor, Tensor]]
+"""Log-softmax, softmax and sums for scores of one shape."""
+
+
+def softmax_of_stack(scores: Tensor, buffers: SoftmaxBuffers | None = None) -> tuple[Tensor, Tensor]:
+    """Log-softmax and softmax over the last dimension of K models' scores: (K, B, C) -> (K, B, C) each.
+
+    buffers: where the results stand, until the next call with them.
 
     Of few classes torch's own kernels take many times as long; and their last bits depend on how many rows there are.
     """
-    p = aligned(scores, *scores.shape) if p is None else p
-    log_p, total = aligned(scores, *scores.shape), aligned(scores, *scores.shape[:-1], 1)
+    found = None if buffers is None else buffers.get(scores.shape)
+    if found is None:
+        shape = scores.shape
+        found = aligned(scores, *shape), aligned(scores, *shape), aligned(scores, *shape[:-1], 1)
+        if buffers is not None:
+            buffers[shape] = found
+    log_p, p, total = found
     torch.sub(scores, scores.amax(-1, keepdim=True), out=log_p)
     torch.sum(torch.exp(log_p, out=p), -1, keepdim=True, out=total)
     p.div_(total)
@@ -101,7 +112,7 @@ def softmax_of_stack(scores: Tensor, p: Tensor | None = None) -> tuple[Tensor, T
 def _softmax(z: Tensor, out: Tensor) -> Tensor:
     if z.dim() == 2:
         return torch.softmax(z, -1, out=out)
-    return softmax_of_stack(z, out)[1]
+    return out.copy_(softmax_of_stack(z)[1])
 
 
 def _softmax_slope(dh: Tensor, z: Tensor, h: Tensor, out: Tensor) -> Tensor:

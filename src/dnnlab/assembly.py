@@ -144,7 +144,8 @@ class StackedMeasure:
         for name, (x, target) in rows.items():
             names = figures.epoch if name == "valid" else figures.train
             with torch.inference_mode():
-                scores = torch.cat([population.scores(part) for part in torch.split(x, SCORED, -2)], 1)
+                parts = [population.scores(part) for part in torch.split(x, SCORED, -2)]
+                scores = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
             found = metrics.evaluate_each(scores, target, population.loss.mean, answers, names)
             told |= {f"{name}/{figure}": values for figure, values in found.items() if name == "valid" or figure != "loss"}
         return told

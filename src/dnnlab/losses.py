@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dnnlab.activations import softmax_of_stack
+from dnnlab.activations import SoftmaxBuffers, softmax_of_stack
 from dnnlab.errors import ConfigError
 from dnnlab.tasks import Link, Task
 
@@ -152,6 +152,7 @@ class CrossEntropy(Loss):
     """−log softmax(s)[class]; smoothing and class weights as torch.nn.CrossEntropyLoss defines them."""
 
     def __init__(self, label_smoothing: float | Tensor = 0.0, class_weights: Tensor | None = None) -> None:
+        self._buffers: SoftmaxBuffers = {}
         self.smoothing = label_smoothing
         self.smooths = isinstance(label_smoothing, Tensor) or label_smoothing > 0
         self.class_weights = class_weights
@@ -183,7 +184,7 @@ class CrossEntropy(Loss):
         """Of a stack both share one exponential."""
         if scores.dim() == 2:
             return super().judged(scores, target)
-        log_p, p = softmax_of_stack(scores)
+        log_p, p = softmax_of_stack(scores, self._buffers)
         return self._rows(log_p, target), self._slope(p, target)
 
     def _slope(self, p: Tensor, target: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class WrittenNetworks:
         for place, layer in enumerate(layers):
             layer.shape = self._shapes[place]
             layer.dropout = _dropout([plain.dropouts[place] for plain in plains], noise)
+        self._scored: tuple[Tensor, list[Layer]] | None = None
         self._written = WrittenOut(list(_front(plains, noise)), layers, loss)
 
     def _layer(self, name: str, data: Tensor, grad: Tensor) -> Layer:
@@ -63,19 +64,27 @@ class WrittenNetworks:
 
     def scores(self, x: Tensor, data: Tensor) -> Tensor:
         """See `Networks.scores`."""
-        layers = [self._layer(name, data, self._flat.grad) for name in self._names]
+        if self._scored is None or self._scored[0] is not data:
+            self._scored = (data, [self._layer(name, data, self._flat.grad) for name in self._names])
+        layers = self._scored[1]
         rows, widest = x.shape[-2], max(layer.weight.shape[1] for layer in layers)
         models = max(1, AT_ONCE // (rows * widest))  # scored at once; their rows are not divided, so that bits do not depend on K
+        if models >= self._count:
+            return self._forward(layers, _for_each(x, self._count, shared=x.dim() == 2))
         scores = aligned(data, self._count, rows, layers[-1].weight.shape[1])
         for start in range(0, self._count, models):
             part = slice(start, start + models)
             h = x.expand(len(scores[part]), *x.shape) if x.dim() == 2 else x[part]
-            for layer, shape in zip(layers, self._shapes, strict=True):
-                h = affine(layer.of_models(part), h, aligned(data, len(h), rows, layer.weight.shape[1]))
-                if shape is not None:
-                    h = shape.forward(h, aligned(data, *h.shape))
-            scores[part] = h
+            scores[part] = self._forward([layer.of_models(part) for layer in layers], h)
         return scores
+
+    def _forward(self, layers: Sequence[Layer], h: Tensor) -> Tensor:
+        """h: (K, B, D) -> (K, B, C)."""
+        for layer, shape in zip(layers, self._shapes, strict=True):
+            h = affine(layer, h, aligned(h, len(h), h.shape[1], layer.weight.shape[1]))
+            if shape is not None:
+                h = shape.forward(h, aligned(h, *h.shape))
+        return h
 
 
 @final
