@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as some
 from rich.console import Console
 from torch import nn
 
@@ -24,6 +26,7 @@ from dnnlab.loggers import Beginning
 from dnnlab.loggers import progress as progress_module
 from dnnlab.loggers.cadence import Thinned, due, landmark
 from dnnlab.loggers.console import number, result_table
+from dnnlab.loggers.events import crc32c, scalars
 from dnnlab.loggers.graph import network_graph
 from dnnlab.loggers.metrics_file import MetricsFile
 from dnnlab.loggers.progress import Progress
@@ -405,3 +408,25 @@ def test_numbers_are_never_longer_than_they_need() -> None:
     assert [number(value) for value in (0.0, 1e-7, 0.1, 99.99, 999.95, 12345.6, -0.5, 3e12)] == [
         "0.000", "1.000e-07", "0.1000", "99.99", "1000.", "12346", "-0.5000", "3.000e+12",
     ]  # fmt: skip
+
+
+@given(
+    values=some.dictionaries(some.text(max_size=300), some.floats(width=32), max_size=20),
+    step=some.integers(0, 2**40),
+    wall=some.floats(0, 1e12),
+)
+def test_scalars_are_written_as_protobuf_writes_them(values: dict[str, float], step: int, wall: float) -> None:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary as Values
+
+    assume(all(tag.encode("utf-8", "ignore").decode() == tag for tag in values) and wall > 0 and values)
+    told = Values(value=[Values.Value(tag=tag, simple_value=value) for tag, value in values.items()])
+    assert scalars(wall, step, values) == Event(wall_time=wall, step=step, summary=told).SerializeToString()
+
+
+@given(content=some.binary(max_size=3000))
+def test_the_checksum_is_tensorboards(content: bytes) -> None:
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+    crc = crc32c(content)
+    assert ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF == masked_crc32c(content)

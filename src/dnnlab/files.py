@@ -48,6 +48,8 @@ def printable(text: object) -> str:
 
 def to_json(value: Any, *, indent: int | None = 2) -> str:
     """Strict JSON: no NaN, no Infinity, readable letters."""
+    with suppress(ValueError, TypeError):
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)  # most values are plain already
     return json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 

@@ -94,12 +94,12 @@ class Health:
 
 
 def unit_figure(module: nn.Module, output: Tensor) -> tuple[str, Tensor]:
-    """What a watched activation's output tells of its units: the figure's name, and its value (). output: (B, H)."""
+    """What a watched activation's output tells of its units: the figure's name, and its value. output: (B, H) -> (); (K, B, H) -> (K,)."""
     if type(module) in CAN_DIE:
-        return "dead", (output <= 0).all(0).to(output.dtype).mean()
+        return "dead", (output <= 0).all(-2).to(output.dtype).mean(-1)
     low, high = BOUNDS[type(module)]
     near = (output < low + 0.01 * (high - low)) | (output > high - 0.01 * (high - low))
-    return "saturated", near.to(output.dtype).mean()
+    return "saturated", near.to(output.dtype).mean((-2, -1))
 
 
 def layer_name(parameter: str) -> str:

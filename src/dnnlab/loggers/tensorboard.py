@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from dnnlab.files import naming
 from dnnlab.loggers import Beginning
-from dnnlab.loggers.events import framed
+from dnnlab.loggers.events import framed, scalars
 from dnnlab.records import Epoch, Summary
 from dnnlab.runfolder import RunFolder
 
@@ -95,9 +95,7 @@ class TensorBoard:
         self._write(graph_def=graph.SerializeToString())
 
     def _scalars(self, values: Mapping[str, float], step: int) -> None:
-        from tensorboard.compat.proto.summary_pb2 import Summary as Values
-
-        self._write(summary=Values(value=[Values.Value(tag=tag, simple_value=value) for tag, value in values.items()]), step=step)
+        self._append(scalars(time.time(), step, values))
 
     def _write(
         self,
@@ -113,7 +111,10 @@ class TensorBoard:
 
         log = SessionLog(status=SessionLog.START) if restarts else None
         event = Event(wall_time=time.time(), step=step, summary=summary, file_version=file_version, graph_def=graph_def, session_log=log)
-        content = framed(event.SerializeToString())
+        self._append(event.SerializeToString())
+
+    def _append(self, event: bytes) -> None:
+        content = framed(event)
         if self._file is None:
             raise RuntimeError("start comes first")
         with naming(self._path, len(content)):

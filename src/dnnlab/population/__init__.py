@@ -52,7 +52,7 @@ class Population:
         self.regularizer = StackedRegularizer([member.regularizer for member in members], flat, [member.flat for member in members])
         self.average = self._averages()
         self._limit = self._limits()
-        self._health = StackedHealth(members[0].network, flat, self.kept)
+        self._health = StackedHealth(members[0].network, self.networks, flat, self.kept)
         for member in members:
             member.moved()
 

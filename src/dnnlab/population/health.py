@@ -10,15 +10,17 @@ from torch.func import functional_call, vmap
 
 from dnnlab.flat import StackedParameters
 from dnnlab.health import WATCHED, layer_name, unit_figure
+from dnnlab.population.networks import Networks, WrittenNetworks
 
 
 @final
 class StackedHealth:
     """Takes the figures of all models around one step: `mark` before it, `figures` after it."""
 
-    def __init__(self, network: nn.Module, flat: StackedParameters, kept: dict[str, Tensor]) -> None:
-        """network: one of the models; kept: what they hold beside their parameters, (K, …) each."""
+    def __init__(self, network: nn.Module, networks: Networks, flat: StackedParameters, kept: dict[str, Tensor]) -> None:
+        """network: one of the models; networks: all of them; kept: what they hold beside their parameters, (K, …) each."""
         self._network = network
+        self._written = networks if isinstance(networks, WrittenNetworks) else None
         self._flat = flat
         self._kept = kept
         self._before: Tensor | None = None
@@ -59,9 +61,23 @@ class StackedHealth:
                 figures[f"{layer}/update_ratio"] = update / norm.clamp_min(torch.finfo(weight.dtype).tiny)
         return figures
 
+    def _written_out(self, networks: WrittenNetworks, x: Tensor) -> dict[str, Tensor]:
+        """Of a plain stack: each watched activation is that of the linear layer before it."""
+        found: dict[str, Tensor] = {}
+        place = -1
+        outputs = networks.bent(x)
+        for name, module in self._network.named_modules():
+            place += type(module) is nn.Linear
+            if name in self._watched:
+                figure, value = unit_figure(module, outputs[place])
+                found[f"{layer_name(name)}/{figure}"] = value
+        return found
+
     def _of_units(self, x: Tensor) -> dict[str, Tensor]:
         if not self._watched:
             return {}
+        if self._written is not None:
+            return self._written_out(self._written, x)
         seen: dict[str, Tensor] = {}
 
         def one(parameters: dict[str, Tensor], kept: dict[str, Tensor], x: Tensor) -> dict[str, Tensor]:

@@ -62,6 +62,15 @@ class WrittenNetworks:
         shared = x.dim() == 2
         self._written(_for_each(x, self._count, shared=shared), _for_each(target, self._count, shared=shared), loss)
 
+    def bent(self, x: Tensor) -> list[Tensor]:
+        """What each layer's activation gives, without dropout. x: (K, B, D), or (B, D) for all -> (K, B, H) each."""
+        h, found = _for_each(x, self._count, shared=x.dim() == 2), list[Tensor]()
+        for layer, shape in zip(self._written.layers, self._shapes, strict=True):
+            h = affine(layer, h, aligned(h, len(h), h.shape[1], layer.weight.shape[1]))
+            h = h if shape is None else shape.forward(h, aligned(h, *h.shape))
+            found.append(h)
+        return found
+
     def scores(self, x: Tensor, data: Tensor) -> Tensor:
         """See `Networks.scores`."""
         if self._scored is None or self._scored[0] is not data:
