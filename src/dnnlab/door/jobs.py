@@ -163,7 +163,7 @@ def _voice() -> Voice:
 @contextmanager
 def collecting() -> Iterator[list[Asked]]:
     """Within, the jobs of a sweep are noted, and not done."""
-    _session.collected = []
+    _session.collected, _session.bases = [], {}
     try:
         yield _session.collected
     finally:
