@@ -193,6 +193,7 @@ ELSEWHERE: dict[str, Check] = {
     "python scripts/bench_step.py": _measured,
     "python scripts/bench_data.py": _measured,
     "python scripts/bench_checkpoints.py": _measured,
+    "python scripts/bench_sweep.py": _measured,
     "python scripts/torture.py": _measured,
     "eval": _evaluated,
 }

@@ -43,7 +43,7 @@ DERIVED = (
     ["optimizer.lr=0.02", "seed=3"], ["regularization.dropout=0.3", "trainer.epochs=7"], ["model.hidden=[8,4]"],
     ["scheduler.warmup=5%"], ["trainer.early_stopping.patience=3", "optimizer.betas=[0.8,0.9]"], ["name=mine", "threads=2"],
     ["name='${model.kind}-${seed}'", "seed=9"], ["trainer.monitor=train/accuracy"], ["metrics.epoch=[accuracy,f1]"],
-    ["optimizer.lr=${oc.decode:${oc.env:RATE,0.5}}"],
+    ['optimizer.lr="${oc.decode:${oc.env:RATE,0.5}}"'],
 )  # fmt: skip
 
 

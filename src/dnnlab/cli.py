@@ -23,7 +23,7 @@ from dnnlab.errors import ConfigError, DnnlabError, SweepError, did_you_mean, sh
 if TYPE_CHECKING:
     from dnnlab.door.answers import Opening
 
-VERBS = ("train", "resume", "check", "predict", "evaluate", "verify", "compare", "explain", "schema")
+VERBS = ("train", "resume", "check", "predict", "evaluate", "verify", "sweep", "compare", "explain", "schema")
 INTERRUPTED = 130
 
 
@@ -88,8 +88,8 @@ def guarded(work: Callable[[], int], *, debug: bool = False) -> int:
         return 1
 
 
-def run(words: Sequence[str]) -> int:
-    """One run or a sweep, as the words of a command line ask; -> the exit code."""
+def run(words: Sequence[str], *, planning: bool = False) -> int:
+    """One run or a sweep, as the words of a command line ask; -> the exit code. planning: only say how a sweep would be done."""
     from dnnlab.door.arguments import parse
 
     arguments = parse(words)
@@ -102,7 +102,7 @@ def run(words: Sequence[str]) -> int:
     from dnnlab.door.space import spread
 
     arguments, swept = spread(arguments)
-    session = Session(arguments)
+    session = Session(arguments, planning=planning)
     mode = ["--multirun"] if sweeps(arguments, asked=swept) else []
     with _seen_by_hydra([sys.argv[0], *arguments.hydra, *mode], arguments.trusted):
         try:
@@ -114,7 +114,7 @@ def run(words: Sequence[str]) -> int:
         except SystemExit as left:  # Hydra's way to say that it cannot show what was asked for
             return ConfigError.exit_code if left.code == 1 else int(left.code or 0)
         finally:
-            failed = _conclude(session.sweep) if session.sweep is not None and session.jobs else 0
+            failed = _conclude(session.sweep) if session.sweep is not None and session.jobs and not planning else 0
     if failed:
         fix = f"Look into {session.sweep}/results.csv and the run folders beside it"
         raise SweepError(
@@ -296,6 +296,21 @@ def _verify(
 
     opening = _opening(trust, env, fallback=fallback)
     verified(run, files_only=files_only, digest=digest, as_json=as_json, opening=opening)
+
+
+sweeps_shell = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Sweeps as a whole.")
+shell.add_typer(sweeps_shell, name="sweep")
+
+
+@sweeps_shell.command("plan", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def _plan(context: typer.Context) -> None:
+    """Say which jobs of a sweep would train as one stack, and why the others stand alone; the words are those of `dnnlab train -m`."""
+    from tempfile import TemporaryDirectory
+
+    words = [word for word in context.args if not word.startswith("sweep.name=")]
+    with TemporaryDirectory() as folder:
+        mode = [] if {"-m", "--multirun"} & set(words) else ["-m"]
+        raise typer.Exit(run([*mode, *words, f"hydra.sweep.dir='{folder}'"], planning=True))
 
 
 @shell.command("compare")

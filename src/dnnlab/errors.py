@@ -55,6 +55,10 @@ class ResourceError(DnnlabError):
     exit_code = 5
 
 
+class FullDiskError(ResourceError):
+    """There is no room left: nothing that could be done next would have any."""
+
+
 class ArtifactError(DnnlabError):
     """A saved file is damaged, or does not fit what is asked of it."""
 

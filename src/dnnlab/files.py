@@ -14,7 +14,7 @@ from errno import EACCES, EDQUOT, EINVAL, EIO, EMFILE, ENAMETOOLONG, ENFILE, ENO
 from pathlib import Path
 from typing import Any
 
-from dnnlab.errors import ConfigError, DnnlabError, ResourceError, shown
+from dnnlab.errors import ConfigError, DnnlabError, FullDiskError, ResourceError, shown
 
 
 def plain(value: Any) -> Any:
@@ -74,7 +74,8 @@ def refusal(error: OSError, where: str, size: int | None = None, *, otherwise: s
     full = error.errno in (ENOSPC, EDQUOT)
     needed = f" ({size} bytes needed)" if size is not None and full else ""
     fix = "Free some space" if full else otherwise
-    return ResourceError(f"must be writable, however: {error.strerror or error}{needed}", where=where, fix=fix)
+    kind = FullDiskError if full else ResourceError
+    return kind(f"must be writable, however: {error.strerror or error}{needed}", where=where, fix=fix)
 
 
 @contextmanager

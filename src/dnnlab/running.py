@@ -193,7 +193,7 @@ def _begin(request: Request, parts: Parts, folder: RunFolder) -> None:
     """Keep what `auto` came to, and say it."""
     config, choices, known = request.config, parts.ingredients.choices(), findings(parts)
     folder.begin(seed=config.seed, device=str(parts.ingredients.device), threads=parts.ingredients.threads, command=request.argv)
-    folder.status("running", {"choices": choices})
+    folder.status("running", {"choices": choices, **({"stacked": True} if parts.ingredients.stacked else {})})
     for name, choice in choices.items():
         log.info("%s: %s", name, choice)
     if config.logger.progress and not request.brief:

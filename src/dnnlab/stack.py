@@ -15,7 +15,9 @@ from dnnlab.checkpoints import Timetable
 from dnnlab.config.request import Request
 from dnnlab.continuing import Earlier, check
 from dnnlab.errors import DnnlabError
+from dnnlab.limits import free_memory
 from dnnlab.loggers.cadence import due
+from dnnlab.population.batches import JOINT
 from dnnlab.population.trainer import Border, StackedTrainer
 from dnnlab.preflight import rehearse
 from dnnlab.records import Summary
@@ -23,6 +25,7 @@ from dnnlab.run import health_due
 from dnnlab.runfolder.ends import tell_end
 from dnnlab.runlog import logged
 from dnnlab.running import Outcome, Running, open_folder, show
+from dnnlab.seeding import CHUNK
 from dnnlab.signals import interruptible
 
 log = logging.getLogger(__name__)
@@ -77,6 +80,23 @@ def _shape(parts: Parts) -> tuple[object, ...]:
         tuple(made.flat.shapes.items()), made.batches.size, made.batches.used, sizes, str(made.device), rows.task, rows.outputs,
         type(made.gradients),
     )  # fmt: skip
+
+
+def pieces(groups: Sequence[list[Member]]) -> list[list[Member]]:
+    """Groups cut to what memory holds at once, a quarter of what is free; what a member becomes does not depend on how many there are."""
+    cut: list[list[Member]] = []
+    for group in groups:
+        most = max(1, free_memory() // 4 // _bytes(group[0].parts))
+        cut += [group[start : start + most] for start in range(0, len(group), most)]
+    return cut
+
+
+def _bytes(parts: Parts) -> int:
+    """Roughly what a member takes of a stack: parameters with all that moves them, buffers of a batch, noise, and its rows once more."""
+    made, x = parts.ingredients, parts.rows.train.x
+    widths = sum(shape[0] for shape in made.flat.shapes.values() if len(shape) == 2)
+    noise = CHUNK * (1 + len(made.flat.shapes) // 2) if parts.config.regularization.dropout else 0
+    return x.element_size() * (12 * len(made.flat.data) + 6 * made.batches.size * widths + noise + min(x.numel(), JOINT))
 
 
 def stack_threads(parts: Parts, count: int) -> int:

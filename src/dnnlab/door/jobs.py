@@ -33,6 +33,7 @@ class Session:
     arguments: Arguments = field(default_factory=lambda: parse([]))
     folder: Path | None = None  # the run folder, where hydra.run.dir names it
     root: Path = Path("outputs")
+    planning: bool = False  # only say how a sweep would be done
     sweep: Path | None = None  # the folder of a sweep that has ended
     jobs: int = 0  # jobs begun
     summary: Summary | None = None  # how the run ended
@@ -175,6 +176,11 @@ def do_collected(jobs: Sequence[Asked], folder: Path, first: int) -> list[Summar
 
     folder: of the sweep; first: the number of the first job.
     """
+    if _session.planning:
+        from dnnlab.sweep.plan import plan
+
+        print("\n".join(plan(jobs, first)))
+        raise SystemExit(0)
     from dnnlab import app  # torch comes in here, and not before
     from dnnlab.config.sweep import Sweep
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import final
@@ -14,9 +15,9 @@ from dnnlab.continuing import Earlier
 from dnnlab.errors import DnnlabError
 from dnnlab.records import Summary
 from dnnlab.resume import Order, going_on, resume, taken
-from dnnlab.runfolder import RunFolder
+from dnnlab.runfolder import RunFolder, has_begun
 from dnnlab.running import result_line
-from dnnlab.stack import Member, Told, alike, assemble_members, run_stack, stack_threads
+from dnnlab.stack import Member, Told, alike, assemble_members, pieces, run_stack, stack_threads
 from dnnlab.sweep.grouping import groups
 from dnnlab.sweep.ways import cores, estimate, pays
 from dnnlab.sweep.workers import train_in_processes
@@ -31,22 +32,26 @@ Train = Callable[[int, Callable[[], Summary] | None], Summary]
 def train_jobs(
     requests: Mapping[int, Request],
     begun: Collection[int],
+    over: Collection[int],
     told: Told,
     say: Callable[[str], None],
     train: Train,
     enough: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train all jobs. `told` is called with the end of each, a Summary or an error; a signal that ended one ends all.
+    """Train all jobs but those that are over already.
 
+    `told` is called with the end of each, a Summary or an error; a signal that ended one ends all.
     begun: jobs that go on from what their folders hold; say: what a person should know of the way that is taken; train: how a job is
     done that stands alone; enough: asked before something begins, whether nothing more shall.
     """
     heard = _Heard(told, enough)
     found = groups(requests)
     for group in found:
-        if len(group.jobs) > 1 and not heard.stops():
-            _together({number: requests[number] for number in group.jobs}, begun, heard, say, train)
-    _singles({group.jobs[0]: requests[group.jobs[0]] for group in found if len(group.jobs) == 1}, begun, heard, say, train)
+        left = {number: requests[number] for number in group.jobs if number not in over}
+        if len(group.jobs) > 1 and left and not heard.stops():
+            _together(left, [requests[number] for number in group.jobs], begun, heard, say, train)
+    singles = [group.jobs[0] for group in found if len(group.jobs) == 1 and group.jobs[0] not in over]
+    _singles({number: requests[number] for number in singles}, begun, heard, say, train)
 
 
 def _singles(requests: Mapping[int, Request], begun: Collection[int], heard: _Heard, say: Callable[[str], None], train: Train) -> None:
@@ -62,16 +67,25 @@ def _singles(requests: Mapping[int, Request], begun: Collection[int], heard: _He
             left = {key: request for key, request in left.items() if key not in silent}
 
 
-def _together(requests: Mapping[int, Request], begun: Collection[int], heard: _Heard, say: Callable[[str], None], train: Train) -> None:
-    """Train one group, the way that pays best."""
+def _together(
+    requests: Mapping[int, Request],
+    group: Sequence[Request],
+    begun: Collection[int],
+    heard: _Heard,
+    say: Callable[[str], None],
+    train: Train,
+) -> None:
+    """Train what is left of one group, the way that pays best. group: all of it, also what is over."""
+    was = _ways_before(group)
     earlier, requests = _taken(requests, begun, heard)
     shelf = Shelf()
     try:
-        for members in alike(assemble_members(requests, earlier, heard, shelf)):
+        for members in pieces(alike(assemble_members(requests, earlier, heard, shelf))):
             if heard.stops():
                 return
             numbers = [member.number for member in members]
-            way = _way(members, shelf, say) if len(members) > 1 else "sequence"
+            whole = len(members) > 1 or len(requests) < len(group) or True in was
+            way = _way(members, shelf, was, say) if whole else "sequence"
             if way == "stack":
                 say(f"{len(members)} jobs as one stack: {ranges(numbers)}")
                 run_stack(members, heard)
@@ -90,20 +104,28 @@ def _together(requests: Mapping[int, Request], begun: Collection[int], heard: _H
             left.folder.close()
 
 
-def _way(members: Sequence[Member], shelf: Shelf, say: Callable[[str], None]) -> str:
+def _ways_before(group: Sequence[Request]) -> set[bool]:
+    """Whether jobs of a group, as far as they began, were members of a stack: what goes on shall have the bits that it would have had."""
+    found: set[bool] = set()
+    for request in group:
+        with suppress(DnnlabError):
+            if request.folder is not None and has_begun(request.folder):
+                found.add(RunFolder.open(request.folder).read_run().get("stacked") is True)
+    return found
+
+
+def _way(members: Sequence[Member], shelf: Shelf, was: set[bool], say: Callable[[str], None]) -> str:
     """How a group is trained: what was begun as a stack goes on as one, whatever a clock says."""
-    was = {member.earlier.generation.document["environment"].get("stacked") == "yes"
-           for member in members if member.earlier is not None and member.earlier.generation is not None}  # fmt: skip
+    if True in was:
+        return "stack"
     try:
         found = estimate([member.request for member in members], shelf, stack_threads(members[0].parts, len(members)))
     except (ValueError, RuntimeError, TypeError) as error:  # what vmap refuses, it refuses in many ways
         say(f"no stack of jobs {ranges([member.number for member in members])}: {str(error).splitlines()[0] if str(error) else error!r}")
         return "sequence"
     log.info("%s", found.told(len(members)))
-    if was == {True}:
-        return "stack"
-    if was == {False} and found.best == "stack":
-        return "sequence"  # begun by itself, it has the bits of its own only by itself
+    if was and found.best == "stack":
+        return "sequence"  # begun by itself, a job has the bits of its own only by itself
     return found.best
 
 

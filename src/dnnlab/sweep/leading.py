@@ -10,7 +10,7 @@ from typing import final
 
 from dnnlab.config.request import Request
 from dnnlab.config.sweep import Sweep
-from dnnlab.errors import DnnlabError
+from dnnlab.errors import BusyError, DnnlabError, FullDiskError
 from dnnlab.files import naming
 from dnnlab.records import Summary
 from dnnlab.runfolder import record_failure
@@ -101,13 +101,13 @@ class _Course:
             with naming(self._folder):
                 (self._folder / str(number)).mkdir(parents=True, exist_ok=True)
         for number, job in self._jobs.items():
-            if number in self._over:
+            if job.request is None and number in self._over:
                 continue
             if job.request is None:
                 self._failed(number, job.error or DnnlabError("its settings could not be read"))
             else:
                 requests[number] = job.request
-        train_jobs(requests, self._begun, self._ended, self._voice.say, self._alone, self._enough)
+        train_jobs(requests, self._begun, self._over, self._ended, self._voice.say, self._alone, self._enough)
 
     def _title(self, number: int) -> str:
         return " ".join((f"job {number}:", *self._jobs[number].overrides))
@@ -142,6 +142,10 @@ class _Course:
             traceback.print_exception(error)  # our own fault, and not the other jobs'
             failure = DnnlabError(f"{type(error).__name__}: {error}", where=title)
         self._voice.tell(failure, f"{title} - ")
+        if isinstance(failure, FullDiskError):
+            raise failure  # S11: the next job would have no room either
+        if isinstance(failure, BusyError):
+            return  # another process trains it, and will tell its end
         self._failures += [failure.what] * (job.request is not None)  # what cannot be read is known before any other job is done
         folder = self._folder / str(number) if job.request is None or job.request.folder is None else job.request.folder
         document = None if job.request is None else job.request.document
