@@ -9,6 +9,7 @@
     python scripts/torture.py power --count 100                 # what was not synced is lost
     python scripts/torture.py bitflip --count 10000             # and a tenth as many truncations
     python scripts/torture.py fuzz --count 10000 --workers 2    # hostile run folders
+    python scripts/torture.py sweeps --count 20                 # 40 jobs, three of which fail, killed: the same table
     python scripts/torture.py kill --break sampler              # a broken build, which must be noticed: exit code 1
 
 Each prints its seed and its figures; exit code 1 where a law was broken. Processes are forked from one that has imported everything (on
@@ -29,7 +30,7 @@ from random import SystemRandom
 from torturing.breaking import BREAKS
 from torturing.common import Place, Tally, place
 
-DEFAULTS = {"kill": 30, "steps": 40, "signals": 30, "diskfull": 40, "power": 40, "bitflip": 3000, "fuzz": 2000}
+DEFAULTS = {"kill": 30, "steps": 40, "signals": 30, "diskfull": 40, "power": 40, "bitflip": 3000, "fuzz": 2000, "sweeps": 10}
 
 
 def torture(what: str, ground: Place, count: int, workers: int) -> tuple[str, Tally]:
@@ -61,6 +62,11 @@ def torture(what: str, ground: Place, count: int, workers: int) -> tuple[str, Ta
 
             tally = power(ground, count)
             return f"{tally.count} losses of power in {count} runs, {tally.good} identical results", tally
+        case "sweeps":
+            from torturing.sweeps import sweeps
+
+            runs, tally = sweeps(ground, count)
+            return f"{count} kills in {runs} sweeps, {tally.good} with the same table and the same bits", tally
         case "bitflip":
             from torturing.bitflip import bitflip
 

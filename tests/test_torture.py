@@ -28,6 +28,7 @@ KINDS = {
     "diskfull": (4, r"full at 4 offsets, 4 times nothing was lost"),
     "power": (4, r"\d losses of power in 4 runs, 4 identical results"),
     "bitflip": (200, r"200 flips and 20 truncations, 220 found \(100\.000 %\); .* 0 silently different"),
+    "sweeps": (2, r"2 kills in (\d) sweeps, \1 with the same table and the same bits"),
     "fuzz": (150, r"150 folders: .*; executed 0, outside 0, hung 0, traceback 0"),
 }
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -120,6 +120,10 @@ class Place:
         """Start a child that begins a run or goes on with it; -> its process. before: what the child does first."""
         words = ["train", *self.words(kind), f"hydra.run.dir={folder}", "--resume-if-exists", *more]
         return self.child(words, folder.parent / f"{folder.name}.txt", before)
+
+    def begin_sweep(self, words: Sequence[str], name: str) -> int:
+        """Start a child that leads a named sweep, or goes on with it; -> its process."""
+        return self.child([*words, f"sweep.name={name}"], self.root / f"{name}.txt", None)
 
     def child(self, words: list[str], said: Path, before: Break | None = None) -> int:
         """A process that does what `dnnlab WORDS` does; what it says goes to a file."""
