@@ -55,7 +55,7 @@ class Checkpoints:
         self.learner = parts.learner
         self.trainer = parts.trainer
         self.best: dict[str, Tensor] | None = None
-        self._about_best: dict[str, Any] = {}
+        self._about_best: Callable[[], dict[str, Any]] = dict
         self._parts = parts
         self._settings = settings
         self._environment = environment(parts.ingredients.threads, str(parts.ingredients.device), stacked=parts.ingredients.stacked)
@@ -71,11 +71,17 @@ class Checkpoints:
     def keep_best(self, about: Mapping[str, Any]) -> None:
         """The weights are the best so far; `about` says by which figure."""
         self.best = self.learner.weights()
-        self._about_best = {**about, "step": self.trainer.position.step}
+        self.mark_best(lambda: about)
+
+    def mark_best(self, about: Callable[[], Mapping[str, Any]]) -> None:
+        """Note by which figure the weights are the best so far, where somebody else keeps them."""
+        step = self.trainer.position.step
+        self._about_best = lambda: {**about(), "step": step}
 
     def take_over(self, generation: Generation, best: dict[str, Tensor] | None) -> None:
         """Go on from a generation, which need not be written again."""
-        self.best, self._about_best = best, generation.document["facts"]["best"]
+        about = generation.document["facts"]["best"]
+        self.best, self._about_best = best, lambda: about
         self._written = generation.step
 
     def write(self, tally: Tally) -> float:
@@ -87,7 +93,7 @@ class Checkpoints:
                 "learner": self.learner.facts(),
                 "trainer": self.trainer.facts(),
                 "tally": tally.facts(),
-                "best": self._about_best,
+                "best": self._about_best(),
                 "seconds": self.seconds,
                 "rows": self._rows_digest(),
                 "threads": {"run": self._parts.ingredients.threads, "machine": self._parts.ingredients.machine_threads},

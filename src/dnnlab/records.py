@@ -42,7 +42,7 @@ COMPLETE = "already complete"  # a finding's text: nothing was left to do
 class Summary:
     """How a run ended: what `run.json` and the table at the end show."""
 
-    status: str  # "finished", "diverged", "interrupted", "failed"
+    status: str  # "finished", "pruned", "diverged", "interrupted", "failed"
     folder: str
     metrics: Mapping[str, float]
     epochs: int
@@ -61,4 +61,4 @@ class Summary:
         """
         if self.signal:
             return 128 + Signals[self.signal]
-        return {"finished": 0, "diverged": 4, "interrupted": 130}.get(self.status, 1)
+        return {"finished": 0, "pruned": 0, "diverged": 4, "interrupted": 130}.get(self.status, 1)

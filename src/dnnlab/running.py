@@ -94,14 +94,21 @@ class Running:
             tally.best = tally.best.after(value, record.epoch)
             tally.reason = self._stopper.reason(record, tally.best)
 
-    def glance(self, epoch: int, value: float | None, record: Callable[[], Epoch]) -> None:
-        """As `hear`, of a record that is not due to be logged: it is only made where something comes of it. value: of the monitor."""
+    def glance(self, epoch: int, value: float, record: Callable[[], Epoch]) -> bool:
+        """As `hear`, of a record that is not due to be logged: it is only made where something comes of it. value: of the monitor.
+
+        -> whether the state is the best so far, and the caller is to keep it.
+        """
         tally = self.tally
-        if value is None or tally.best.improves(value) or self._stopper.may_stop(tally.best):
+        if self._stopper.may_stop(tally.best):
             self.hear(record())
-            return
+            return False
+        better = tally.best.improves(value)
+        if better:
+            self.checkpoints.mark_best(lambda: {"epoch": epoch, "metrics": dict(record().metrics)})
         tally.best = tally.best.after(value, epoch)
         self._unheard = record
+        return better
 
     def catch_up(self) -> None:
         """Hear what was only glanced at last."""

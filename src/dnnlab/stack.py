@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import final
 
+import torch
+from torch import Tensor
+
 from dnnlab.assembly import Parts, StackedMeasure, assemble
 from dnnlab.build.device import thread_count, threads
 from dnnlab.build.rows import Shelf
@@ -15,8 +18,10 @@ from dnnlab.checkpoints import Timetable
 from dnnlab.config.request import Request
 from dnnlab.continuing import Earlier, check
 from dnnlab.errors import DnnlabError
+from dnnlab.halving import Halving, survivors
 from dnnlab.limits import free_memory
 from dnnlab.loggers.cadence import due
+from dnnlab.population import FLAT, Population
 from dnnlab.population.batches import JOINT
 from dnnlab.population.trainer import Border, StackedTrainer
 from dnnlab.preflight import rehearse
@@ -32,6 +37,14 @@ log = logging.getLogger(__name__)
 
 Told = Callable[[int, Summary | Exception], None]
 """Called once for each run, by its number, when it has come to its end."""
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What halving knows of a group: the plan, and the bracket of each of its jobs by number, also of those that are over."""
+
+    plan: Halving
+    brackets: Mapping[int, int]
 
 
 @dataclass(frozen=True)
@@ -105,9 +118,10 @@ def stack_threads(parts: Parts, count: int) -> int:
     return thread_count(made.config.threads, count * made.batches.size * max(shape.numel() for shape in made.flat.shapes.values()))
 
 
-def run_stack(members: Sequence[Member], told: Told) -> None:
-    """Train the members together. A member's failure is its own; what the whole machine refuses (a full disk) ends all.
+def run_stack(members: Sequence[Member], told: Told, pruning: Pruning | None = None) -> None:
+    """Train the members together; pruning: by what halving ends the worse ones early.
 
+    A member's failure is its own; what the whole machine refuses (a full disk) ends all.
     ValueError where the members cannot be one stack; nothing is written then.
     """
     first = members[0].parts
@@ -119,7 +133,7 @@ def run_stack(members: Sequence[Member], told: Told) -> None:
         health_due=partial(health_due, first.config.logger),
     )
     with threads(members[0].parts.ingredients.threads):
-        _Stack(members, trainer, told).run()
+        _Stack(members, trainer, told, pruning).run()
 
 
 def _on_threads(parts: Parts, count: int) -> Parts:
@@ -130,10 +144,13 @@ def _on_threads(parts: Parts, count: int) -> Parts:
 class _Stack:
     """The runs of a stack that are under way."""
 
-    def __init__(self, members: Sequence[Member], trainer: StackedTrainer, told: Told) -> None:
+    def __init__(self, members: Sequence[Member], trainer: StackedTrainer, told: Told, pruning: Pruning | None) -> None:
+        self._pruning = pruning
         self._members = members
         self._trainer = trainer
         self._told = told
+        self._best = _BestStates(len(members))
+        self._lent: set[int] = set()  # places whose best states stand there
         self._runs: dict[int, Running] = {}  # those that have not ended, by their place among the members
 
     def run(self) -> None:
@@ -179,17 +196,41 @@ class _Stack:
             self._conclude(place, self._runs[place].diverged(error))
         values = border.metrics.get(self._members[0].parts.figures.monitor)
         is_due = due(border.epoch, self._members[0].parts.config.logger.every)
+        better: list[tuple[int, int]] = []
         for column, place in enumerate(border.members):
             running = self._runs[place]
             record = partial(border.of, column, running.absent)
             if is_due or values is None:
+                self._lent.discard(place)  # it keeps the best state by itself
                 running.hear(record())
-            else:
-                running.glance(border.epoch, values[column], record)
+            elif running.glance(border.epoch, values[column], record):
+                better.append((column, place))
+        if better:
+            self._best.keep(self._trainer.population, better)
+            for _, place in better:
+                running = self._runs[place]
+                running.checkpoints.best = running.checkpoints.best if place in self._lent else self._best.of(place, running)
+                self._lent.add(place)
         for place in border.members:
             if self._runs[place].tally.reason:
                 self._conclude(place, Outcome())
+        if self._pruning is not None and border.ends_epoch:
+            self._prune(self._pruning, border.epoch)
         self._stay()
+
+    def _prune(self, pruning: Pruning, epoch: int) -> None:
+        """At a rung only the best of a bracket go on."""
+        plan = pruning.plan
+        for bracket in range(plan.brackets):
+            rungs = plan.rungs(bracket)
+            if epoch not in rungs:
+                continue
+            own = [number for number, theirs in pruning.brackets.items() if theirs == bracket]
+            values = {place: run.tally.best.value for place, run in self._runs.items() if self._members[place].number in own}
+            going = survivors(values, plan.keep(len(own), bracket, rung=rungs.index(epoch)), self._members[0].parts.figures.mode)
+            for place in [place for place in values if place not in going]:
+                self._runs[place].tally.reason = f"pruned after epoch {epoch}: {len(going)} of {len(values)} jobs went on"
+                self._conclude(place, Outcome("pruned"))
 
     def _stay(self) -> None:
         if len(self._runs) < len(self._trainer.members):
@@ -214,3 +255,27 @@ def _begun(member: Member) -> Running:
     except BaseException as error:
         tell_end(folder, error)
         raise
+
+
+@final
+class _BestStates:
+    """The best states of all members as rows of a few tensors: one copy keeps those of all members that became better."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._rows: dict[str, Tensor] = {}
+
+    def keep(self, population: Population, better: Sequence[tuple[int, int]]) -> None:
+        """better: the columns of the population, and the rows where their states are kept."""
+        columns, places = (torch.tensor(numbers) for numbers in zip(*better, strict=True))
+        for name, source in population.weights().items():
+            if name not in self._rows:
+                self._rows[name] = source.new_empty(self._count, *source.shape[1:])
+            self._rows[name][places] = source[columns]
+
+    def of(self, place: int, running: Running) -> dict[str, Tensor]:
+        """The state of one member by name, live."""
+        flat = running.parts.learner.flat
+        row = self._rows[FLAT][place, : len(flat.data)]
+        kept = {name: rows[place] for name, rows in self._rows.items() if name != FLAT}
+        return {name: flat.view(name, row) for name in flat.shapes} | kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf, isnan
 
 from dnnlab.records import Epoch
@@ -37,7 +37,7 @@ class Best:
     def after(self, value: float, epoch: int) -> Best:
         """The state after one more validation."""
         if self.improves(value):
-            return replace(self, value=value, epoch=epoch, waited=0)
+            return Best(self.monitor, self.mode, self.min_delta, value, epoch, 0, self.nans)
         waited, nans = self.waited + 1, self.nans + isnan(value)
         return Best(self.monitor, self.mode, self.min_delta, self.value, self.epoch, waited, nans)
 

@@ -37,7 +37,7 @@ class Job:
     @property
     def failed(self) -> bool:
         """Whether the job has no result: it failed, diverged, was interrupted or never began."""
-        return self.status != "finished"
+        return self.status not in ("finished", "pruned")
 
     def setting(self, name: str) -> object:
         """The value of a setting; of a job that failed before its settings were complete, what was asked for."""

@@ -27,7 +27,7 @@ FLOORS = {
     "build": 3.5, "build.device": 3.0, "build.figures": 3.0, "build.network": 3.0, "build.schedule": 3.0, "build.tables": 3.0,
     "build.training": 3.0, "build.rows": 3.2,
     # learning
-    "diagnostics": 4.0, "tally": 4.3, "learner": 4.0, "stopping": 4.0, "lr_finder": 4.5, "trainer": 4.5,
+    "diagnostics": 4.0, "halving": 4.0, "tally": 4.3, "learner": 4.0, "stopping": 4.0, "lr_finder": 4.5, "trainer": 4.5,
     "population": 4.7,
     # runs
     "assembly": 5.0, "checkpoints": 5.2, "loggers": 5.0, "plots": 5.0, "description": 5.3, "signals": 5.0,

@@ -9,6 +9,17 @@ from pydantic import Field
 from dnnlab.config.base import Settings
 
 
+class Halving(Settings):
+    """End the worse jobs of a stack early (successive halving)."""
+
+    eta: Annotated[int, Field(ge=2, le=100)] | None = None
+    """One of so many jobs goes on at each rung, to the next rung, so many times as far; null: no halving."""
+    least: Annotated[int, Field(ge=1)] = 1
+    """Epochs before the first rung."""
+    brackets: Annotated[int, Field(ge=1, le=10)] = 1
+    """Groups of jobs whose first rungs come ever later (Hyperband)."""
+
+
 class Sweep(Settings):
     """What holds for a sweep as a whole."""
 
@@ -24,5 +35,7 @@ class Sweep(Settings):
     """Let a named sweep grow by the jobs that the command line asks for now."""
     zip: Annotated[list[str], Field(max_length=100)] = []
     """Settings that go through their values together, [optimizer.lr,trainer.epochs]: the first with the first, and so on."""
+    halving: Halving = Halving()
+    """End the worse jobs of a stack early."""
     jobs: str | None = None
     """A CSV file whose every row is a job and whose columns are named like settings; null: the command line says all."""

@@ -35,6 +35,9 @@ class StackedSnapshot:
     optimizer: dict[str, Tensor]  # (K, …) each
 
 
+FLAT = ""  # the name of the parameters among what else a model holds
+
+
 @final
 class Population:
     """K models, trained as one."""
@@ -104,6 +107,10 @@ class Population:
     def scores(self, x: Tensor) -> Tensor:
         """Raw scores, by the averaged weights where there are such. x: (K, B, D), or (B, D) for all -> (K, B, C)."""
         return self.networks.scores(x, self.flat.data if self.average is None else self.average)
+
+    def weights(self) -> dict[str, Tensor]:
+        """What predicts, live: the (averaged) parameters under the name FLAT, and what the networks hold beside them, (K, …) each."""
+        return {FLAT: self.flat.data if self.average is None else self.average, **self.kept}
 
     def penalties(self) -> dict[str, Tensor]:
         """The penalty terms' values by name, (K,)."""

@@ -11,13 +11,15 @@ from typing import final
 
 from dnnlab.build.rows import Shelf
 from dnnlab.config.request import Request
+from dnnlab.config.sweep import Halving as Settings
 from dnnlab.continuing import Earlier
 from dnnlab.errors import DnnlabError
+from dnnlab.halving import Halving
 from dnnlab.records import Summary
 from dnnlab.resume import Order, going_on, resume, taken
 from dnnlab.runfolder import RunFolder, has_begun
 from dnnlab.running import result_line
-from dnnlab.stack import Member, Told, alike, assemble_members, pieces, run_stack, stack_threads
+from dnnlab.stack import Member, Pruning, Told, alike, assemble_members, pieces, run_stack, stack_threads
 from dnnlab.sweep.grouping import groups
 from dnnlab.sweep.ways import cores, estimate, pays
 from dnnlab.sweep.workers import train_in_processes
@@ -36,6 +38,7 @@ def train_jobs(
     told: Told,
     say: Callable[[str], None],
     train: Train,
+    halving: Settings = Settings(),  # noqa: B008  # frozen
     enough: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train all jobs but those that are over already.
@@ -49,7 +52,8 @@ def train_jobs(
     for group in found:
         left = {number: requests[number] for number in group.jobs if number not in over}
         if len(group.jobs) > 1 and left and not heard.stops():
-            _together(left, [requests[number] for number in group.jobs], begun, heard, say, train)
+            pruning = _pruning(halving, group.jobs, requests[group.jobs[0]].config.trainer.epochs)
+            _together(left, [requests[number] for number in group.jobs], begun, heard, say, train, pruning)
     singles = [group.jobs[0] for group in found if len(group.jobs) == 1 and group.jobs[0] not in over]
     _singles({number: requests[number] for number in singles}, begun, heard, say, train)
 
@@ -74,8 +78,9 @@ def _together(
     heard: _Heard,
     say: Callable[[str], None],
     train: Train,
+    pruning: Pruning | None,
 ) -> None:
-    """Train what is left of one group, the way that pays best. group: all of it, also what is over."""
+    """Train what is left of one group, the way that pays best. group: all of it, also what is over; pruning: asks for a stack."""
     was = _ways_before(group)
     earlier, requests = _taken(requests, begun, heard)
     shelf = Shelf()
@@ -85,10 +90,10 @@ def _together(
                 return
             numbers = [member.number for member in members]
             whole = len(members) > 1 or len(requests) < len(group) or True in was
-            way = _way(members, shelf, was, say) if whole else "sequence"
+            way = _way(members, shelf, was | ({True} if pruning is not None else set()), say) if whole else "sequence"
             if way == "stack":
                 say(f"{len(members)} jobs as one stack: {ranges(numbers)}")
-                run_stack(members, heard)
+                run_stack(members, heard, pruning)
                 continue
             own = {number: requests[number] for number in numbers}
             for number in numbers:
@@ -102,6 +107,14 @@ def _together(
     finally:
         for left in earlier.values():
             left.folder.close()
+
+
+def _pruning(asked: Settings, jobs: Sequence[int], epochs: int) -> Pruning | None:
+    """The brackets of a group's jobs; None where no halving is asked for."""
+    if asked.eta is None:
+        return None
+    plan = Halving(asked.eta, asked.least, asked.brackets, epochs)
+    return Pruning(plan, {number: plan.bracket(place) for place, number in enumerate(jobs)})
 
 
 def _ways_before(group: Sequence[Request]) -> set[bool]:

@@ -107,7 +107,7 @@ class _Course:
                 self._failed(number, job.error or DnnlabError("its settings could not be read"))
             else:
                 requests[number] = job.request
-        train_jobs(requests, self._begun, self._over, self._ended, self._voice.say, self._alone, self._enough)
+        train_jobs(requests, self._begun, self._over, self._ended, self._voice.say, self._alone, self._settings.halving, self._enough)
 
     def _title(self, number: int) -> str:
         return " ".join((f"job {number}:", *self._jobs[number].overrides))

@@ -136,7 +136,7 @@ class Ledger:
         except DnnlabError:
             return Standing("go on" if has_begun(place) else "begin")
         status, failures = run.get("status"), int(run.get("failures", 0))
-        if status == "finished":
+        if status in ("finished", "pruned"):
             return Standing("nothing", _summary(run, place))
         if status == "diverged" or (status == "failed" and failures > retries):
             return Standing("nothing", failures=failures)
@@ -146,7 +146,7 @@ class Ledger:
 def _summary(run: Mapping[str, Any], place: Path) -> Summary:
     metrics = {str(name): float(value) for name, value in (run.get("metrics") or {}).items()}
     counts = int(run["epochs"]), int(run["steps"])
-    return Summary("finished", str(place), metrics, *counts, float(run["seconds"]), monitor=str(run.get("monitor", "")))
+    return Summary(str(run["status"]), str(place), metrics, *counts, float(run["seconds"]), monitor=str(run.get("monitor", "")))
 
 
 def _another(before: Sequence[str], now: Sequence[str], folder: Path) -> ConfigError:
