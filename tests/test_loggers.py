@@ -411,7 +411,7 @@ def test_numbers_are_never_longer_than_they_need() -> None:
 
 
 @given(
-    values=some.dictionaries(some.text(min_size=1, max_size=300), some.floats(width=32), max_size=20),
+    values=some.dictionaries(some.text(min_size=1, max_size=300), some.floats(), max_size=20),
     step=some.integers(0, 2**40),
     wall=some.floats(0, 1e12),
 )

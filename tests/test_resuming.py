@@ -227,7 +227,7 @@ def test_t27_a_folder_goes_on_wherever_it_is(monkeypatch: pytest.MonkeyPatch, tm
 def test_t29_what_makes_bits_differ_is_told_and_refused_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     killed("broken", monkeypatch)
     real = exactness.environment
-    monkeypatch.setattr("dnnlab.continuing.environment", lambda threads, device: {**real(threads, device), "torch": "9.9"})
+    monkeypatch.setattr("dnnlab.continuing.environment", lambda threads, device, stacked: {**real(threads, device), "torch": "9.9"})
     before = everything("broken")
     assert "--require-exact asks for the bits of a run that was never stopped, however: torch is 9.9, was " in go_on(
         "broken", "--require-exact", code=6

@@ -21,6 +21,7 @@ from dnnlab.config.yamlfile import as_yaml
 from dnnlab.door.arguments import parse
 from dnnlab.door.space import jobs_of, spread
 from dnnlab.errors import BusyError, ConfigError, DnnlabError, FullDiskError
+from dnnlab.halving import Halving, share_of_steps
 from dnnlab.records import Summary
 from dnnlab.runfolder import RunFolder
 from dnnlab.runfolder.lock import Lock
@@ -414,6 +415,44 @@ def test_processes_do_jobs_and_one_that_dies_is_one_that_fails(told: Told, monke
     assert [end is not None and end.status for end in ends] == ["finished", "finished", False]
     assert "must stay finite" in told.errors[0]
     assert RunFolder.open(told.root / "1").read_run()["threads"] == 1
+
+
+# Halving
+
+
+SIX = (1e-4, 1e-3, 0.3, 0.03, 0.003, 1e-5)
+RATES = [{"optimizer.lr": rate, "trainer.epochs": 9} for rate in SIX]
+
+
+def test_halving_ends_the_worse_jobs_at_their_rungs(told: Told) -> None:
+    ends = told(RATES, halving={"eta": 2, "least": 2, "brackets": 1})
+    epochs = {number: end.epochs for number, end in enumerate(ends) if end is not None}
+    assert sorted(epochs.values()) == [2, 2, 2, 4, 4, 9]  # of six three go on after epoch 2, one after 4; 8 leaves that one
+    statuses = {number: RunFolder.open(told.root / str(number)).read_run()["status"] for number in epochs}
+    assert sorted(statuses.values()) == ["finished", *["pruned"] * 5]
+    (winner,) = (number for number, status in statuses.items() if status == "finished")
+    whole = Told(told.root.parent / "whole")
+    grid = {number: end.metrics["valid/loss"] for number, end in enumerate(whole(RATES)) if end is not None}
+    assert winner in sorted(grid, key=lambda number: grid[number])[:2]
+    assert conclude(told.root) == 0
+
+
+def test_a_pruned_job_is_over_when_a_sweep_goes_on(told: Told) -> None:
+    how = {"name": "half", "halving": {"eta": 2, "least": 2, "brackets": 1}}
+    first = told(RATES, **how)
+    before = prints(told.root)
+    again = told(RATES, **how)
+    assert [end is not None and (end.status, end.epochs) for end in again] == [
+        end is not None and (end.status, end.epochs) for end in first
+    ]
+    assert prints(told.root) == before
+
+
+def test_hyperbands_brackets_begin_later() -> None:
+    plan = Halving(eta=3, least=1, brackets=3, epochs=27)
+    assert [plan.rungs(bracket) for bracket in range(3)] == [[1, 3, 9], [3, 9], [9]]
+    assert [sum(plan.bracket(number) == bracket for number in range(13)) for bracket in range(3)] == [9, 3, 1]
+    assert share_of_steps(plan, 26) < 0.21
 
 
 # Which jobs a command line asks for

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from functools import cache
+from math import copysign, inf
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,17 @@ def scalars(wall_time: float, step: int, values: Mapping[str, float]) -> bytes:
     >>> scalars(1.0, 2, {"a": 0.5}).hex()
     '09000000000000f03f10022a0a0a080a0161150000003f'
     """
-    content = b"".join(_value(tag) + struct.pack("<f", value) for tag, value in values.items())
+    content = b"".join(_value(tag) + _single(value) for tag, value in values.items())
     head = b"\x09" + struct.pack("<d", wall_time) + (b"\x10" + _varint(step) if step else b"")
     return head + b"\x2a" + _varint(len(content)) + content
+
+
+def _single(number: float) -> bytes:
+    """A float of 32 bits; one that is too large for it is infinite."""
+    try:
+        return struct.pack("<f", number)
+    except OverflowError:
+        return struct.pack("<f", copysign(inf, number))
 
 
 @cache

@@ -84,10 +84,14 @@ class Ledger:
         self._lock.sign()
         self._space = sorted(space)
         self.entries: list[Entry] = []
-        if (folder / LEDGER).exists():
-            self._read(extend=extend)
-        else:
-            write_atomic(folder / CODE, provenance.difference())
+        try:
+            if (folder / LEDGER).exists():
+                self._read(extend=extend)
+            else:
+                write_atomic(folder / CODE, provenance.difference())
+        except DnnlabError:
+            self._lock.release()
+            raise
 
     def close(self) -> None:
         """Let another process lead."""
