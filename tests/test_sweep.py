@@ -23,6 +23,7 @@ from dnnlab.door.space import jobs_of, spread
 from dnnlab.errors import BusyError, ConfigError, DnnlabError, FullDiskError
 from dnnlab.halving import Halving, share_of_steps
 from dnnlab.records import Summary
+from dnnlab.resume import Order, resume
 from dnnlab.runfolder import RunFolder
 from dnnlab.runfolder.lock import Lock
 from dnnlab.stack import Member
@@ -33,6 +34,7 @@ from dnnlab.sweep.leading import Asked, Voice
 from dnnlab.sweep.ledger import Ledger
 from dnnlab.sweep.plan import plan
 from dnnlab.sweeptable import conclude
+from dnnlab.verify import verify
 from tests.support import last_state, settings
 
 QUIET = {"tensorboard": False, "progress": False}
@@ -171,8 +173,6 @@ def test_members_end_at_their_own_time_and_keep_their_best(told: Told, tmp_path:
 def test_a_member_may_go_on_by_itself_and_says_that_its_bits_are_not_promised(told: Told) -> None:
     ends = told([{"seed": 0}, {"seed": 1}])
     assert ends[1] is not None
-    from dnnlab.resume import Order, resume
-
     longer = resume(Order(Path(ends[1].folder), {"trainer.epochs": 5}, brief=True))
     assert longer.epochs == 5
     (fact,) = RunFolder.open(Path(ends[1].folder)).read_run()["resumed"]
@@ -233,15 +233,19 @@ def test_s3_a_sweep_that_is_called_again_does_what_is_left(told: Told) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what a killed process leaves open
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97])
-def test_s3_s4_a_killed_sweep_goes_on_bit_for_bit(told: Told, tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("eta", [None, 2], ids=["whole", "halved"])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.97])
+def test_s3_s4_a_killed_sweep_goes_on_bit_for_bit(
+    told: Told, tmp_path: Path, share: float, eta: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stop = "trainer.early_stopping"
     changes = [{"seed": seed, "regularization.dropout": 0.2 * seed, stop: {"patience": 2 - seed % 2}} for seed in range(3)]
     whole = Told(tmp_path / "whole")
-    renamed = _renaming(whole, changes, 0, monkeypatch)
-    assert _renaming(told, changes, round(share * renamed), monkeypatch) == round(share * renamed)
-    ends = told(changes, name="study")
-    assert [end is not None and end.status for end in ends] == ["finished"] * 3
+    how: dict[str, Any] = {"name": "study", "halving": {"eta": eta, "least": 1}}
+    renamed = _renaming(whole, changes, how, 0, monkeypatch)
+    assert _renaming(told, changes, how, round(share * renamed), monkeypatch) == round(share * renamed)
+    ends = told(changes, **how)
+    assert [end is not None and end.status for end in ends].count("finished") == (1 if eta else 3)
     for number in range(3):
         one, other = RunFolder.open(whole.root / str(number)), RunFolder.open(told.root / str(number))
         assert one.read_metrics() == other.read_metrics()
@@ -256,7 +260,7 @@ class _Killed(BaseException):
     """Nobody in the code catches it, so that nothing is tidied up."""
 
 
-def _renaming(told: Told, changes: Sequence[dict[str, Any]], moment: int, monkeypatch: pytest.MonkeyPatch) -> int:
+def _renaming(told: Told, changes: Sequence[dict[str, Any]], how: dict[str, Any], moment: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """Lead a sweep up to a certain renaming of a file (0: to its end), and leave it there as a killed process would: -> how many were."""
     count = 0
     replace = Path.replace
@@ -272,7 +276,7 @@ def _renaming(told: Told, changes: Sequence[dict[str, Any]], moment: int, monkey
         patch.setattr(Path, "replace", counted)
         patch.setattr("dnnlab.stack.tell_end", lambda folder, error: None)
         with pytest.raises(_Killed) if moment else nullcontext():
-            told(changes, name="study")
+            told(changes, **how)
     if moment:
         for lock in told.root.rglob("lock"):  # which the kernel would have let go
             lock.unlink()
@@ -446,6 +450,16 @@ def test_a_pruned_job_is_over_when_a_sweep_goes_on(told: Told) -> None:
         end is not None and (end.status, end.epochs) for end in first
     ]
     assert prints(told.root) == before
+
+
+def test_a_pruned_job_may_be_taken_up_again_and_is_what_it_says(told: Told) -> None:
+    ends = told(RATES, halving={"eta": 2, "least": 2, "brackets": 1})
+    folder = next(end.folder for end in ends if end is not None and end.epochs == 2)
+    verdict = verify(Path(folder))
+    assert verdict.faults == ()
+    assert verdict.figures > 0
+    again = resume(Order(Path(folder), brief=True))
+    assert (again.status, again.epochs) == ("finished", 9)
 
 
 def test_hyperbands_brackets_begin_later() -> None:

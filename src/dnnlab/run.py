@@ -32,6 +32,7 @@ def run(request: Request, earlier: Earlier | None = None) -> Summary:
     folder = open_folder(request, earlier, inexact)
     with logged(folder.log), threads(parts.ingredients.threads), telling(folder):
         running = Running(request, parts, folder, earlier, inexact)
+        running.take_up_again()
         outcome = _train(running)
         summary = running.conclude(outcome)
     show(summary, running.parts, brief=request.brief)

@@ -36,6 +36,9 @@ from dnnlab.tally import Tally
 log = logging.getLogger(__name__)
 
 
+PRUNED = "pruned after epoch "  # how the reason begins for which halving ends a run
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How training ended."""
@@ -71,6 +74,16 @@ class Running:
     def is_done(self) -> bool:
         """Whether nothing is left to train."""
         return bool(self.tally.reason) or self.parts.trainer.position.epoch >= self.parts.config.trainer.epochs
+
+    @property
+    def pruned(self) -> bool:
+        """Whether halving has ended it."""
+        return self.tally.reason.startswith(PRUNED)
+
+    def take_up_again(self) -> None:
+        """Go on by itself, where halving had ended it."""
+        if self.pruned:
+            self.tally.reason = ""
 
     @cached_property
     def absent(self) -> frozenset[str]:

@@ -29,7 +29,7 @@ from dnnlab.records import Summary
 from dnnlab.run import health_due
 from dnnlab.runfolder.ends import tell_end
 from dnnlab.runlog import logged
-from dnnlab.running import Outcome, Running, open_folder, show
+from dnnlab.running import PRUNED, Outcome, Running, open_folder, show
 from dnnlab.seeding import CHUNK
 from dnnlab.signals import interruptible
 
@@ -170,7 +170,7 @@ class _Stack:
             except DnnlabError as error:
                 self._told(member.number, error)
         for place in [place for place, running in self._runs.items() if running.is_done]:
-            self._conclude(place, Outcome())
+            self._conclude(place, Outcome("pruned") if self._runs[place].pruned else Outcome())
         self._trainer.keep(sorted(self._runs))  # with the states that they have taken over
 
     def _train(self) -> None:
@@ -229,7 +229,7 @@ class _Stack:
             values = {place: run.tally.best.value for place, run in self._runs.items() if self._members[place].number in own}
             going = survivors(values, plan.keep(len(own), bracket, rung=rungs.index(epoch)), self._members[0].parts.figures.mode)
             for place in [place for place in values if place not in going]:
-                self._runs[place].tally.reason = f"pruned after epoch {epoch}: {len(going)} of {len(values)} jobs went on"
+                self._runs[place].tally.reason = f"{PRUNED}{epoch}: {len(going)} of {len(values)} jobs went on"
                 self._conclude(place, Outcome("pruned"))
 
     def _stay(self) -> None:

@@ -133,7 +133,7 @@ def _figures(look: _Look, predictor: Predictor) -> None:
     """The run's own rows are read again, and the network is measured again."""
     told = look.folder.read_run()
     metrics: Mapping[str, Any] = told.get("metrics") or {}
-    if told.get("status") not in ("finished", "diverged"):
+    if told.get("status") not in ("finished", "pruned", "diverged"):
         return
     try:
         found = evaluate_run(predictor, look.folder.path)
