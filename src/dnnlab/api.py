@@ -17,6 +17,7 @@ from typing import Any
 
 from dnnlab.config.reader import read
 from dnnlab.config.request import Request
+from dnnlab.config.run import OF_SWEEP
 from dnnlab.config.yamlfile import as_yaml
 from dnnlab.door.arguments import Arguments, parse
 from dnnlab.door.references import resolve
@@ -97,7 +98,7 @@ def train(
             Request(
                 config=config,
                 written=as_yaml(written),
-                document=resolved.keep_references(config.model_dump(mode="json")),
+                document=resolved.keep_references(config.model_dump(mode="json", exclude=set(OF_SWEEP))),
                 folder=None if folder is None else Path(folder),
                 root=Path(root),
                 trusted=arguments.trusted,

@@ -23,7 +23,7 @@ from dnnlab.errors import ConfigError, DnnlabError, SweepError, did_you_mean, sh
 if TYPE_CHECKING:
     from dnnlab.door.answers import Opening
 
-VERBS = ("train", "resume", "check", "predict", "evaluate", "verify", "sweep", "compare", "explain", "schema")
+VERBS = ("train", "resume", "check", "predict", "evaluate", "verify", "sweep", "compare", "ensemble", "explain", "schema")
 INTERRUPTED = 130
 
 
@@ -115,6 +115,10 @@ def run(words: Sequence[str], *, planning: bool = False) -> int:
             return ConfigError.exit_code if left.code == 1 else int(left.code or 0)
         finally:
             failed = _conclude(session.sweep) if session.sweep is not None and session.jobs and not planning else 0
+    if session.ensemble and session.sweep is not None:
+        from dnnlab.door.ensembling import at_the_end
+
+        at_the_end(session.sweep, arguments.trusted)
     if failed:
         fix = f"Look into {session.sweep}/results.csv and the run folders beside it"
         raise SweepError(
@@ -296,6 +300,20 @@ def _verify(
 
     opening = _opening(trust, env, fallback=fallback)
     verified(run, files_only=files_only, digest=digest, as_json=as_json, opening=opening)
+
+
+@shell.command("ensemble")
+def _ensemble(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs, and of sweeps.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A new folder, which predict, evaluate and verify take like a run.")],
+    greedy: Annotated[bool, typer.Option("--greedy", help="Choose members and weights on the validation rows.")] = False,
+    env: Env = None,
+    trust: Trust = None,
+) -> None:
+    """Let several finished runs answer as one: the mean of their probabilities or numbers."""
+    from dnnlab.door.ensembling import ensembled
+
+    ensembled(runs, output, greedy=greedy, trusted=frozenset(trust or ()), env=tuple(env or ()))
 
 
 sweeps_shell = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Sweeps as a whole.")

@@ -15,7 +15,7 @@ from dnnlab.build.training import loss_kind
 from dnnlab.config.table import Files, Table
 from dnnlab.errors import ConfigError, DataError, did_you_mean, shown
 from dnnlab.predict import pieces, place_in
-from dnnlab.predictor import Predictor
+from dnnlab.predictor import Answering, Predictor
 from dnnlab.runfolder import RunFolder
 from dnnlab.tables.columns import Place, as_numbers
 from dnnlab.tables.target import words_as_meant
@@ -25,7 +25,7 @@ from dnnlab.tasks import Task
 SCORED = 8192
 
 
-def evaluate_file(predictor: Predictor, file: str, *, form: str = "auto", strict: bool = False) -> dict[str, float]:
+def evaluate_file(predictor: Answering, file: str, *, form: str = "auto", strict: bool = False) -> dict[str, float]:
     """The figures of all rows of a file; DataError where it has no target (D20), or a class that the network does not know."""
     if predictor.answer.task is Task.RECONSTRUCTION:
         raise ConfigError(
@@ -43,14 +43,14 @@ def evaluate_file(predictor: Predictor, file: str, *, form: str = "auto", strict
     return figures_of(predictor, torch.cat(scores), torch.cat(targets))
 
 
-def figures_of(predictor: Predictor, scores: Tensor, target: Tensor) -> dict[str, float]:
+def figures_of(predictor: Answering, scores: Tensor, target: Tensor) -> dict[str, float]:
     """All figures that fit. scores: (N, C); target: as tasks.Task has it."""
     margin = loss_kind(predictor.config, predictor.answer.task) in losses.MARGIN
     with torch.inference_mode():
         return metrics.figures(predictor.answer, scores, target, metrics.default_final(predictor.answer.task, margin=margin))
 
 
-def target_of(predictor: Predictor, frame: pl.DataFrame, place: Place) -> Tensor:
+def target_of(predictor: Answering, frame: pl.DataFrame, place: Place) -> Tensor:
     """The target of rows, in the form that the task has, and scaled as the network's answers are."""
     schema, answer = predictor.schema, predictor.answer
     if lacking := [name for name in schema.targets if name not in frame.columns]:
@@ -91,6 +91,15 @@ def _whole(series: pl.Series, place: Place) -> pl.Series:
 
 def evaluate_run(predictor: Predictor, path: str | Path, *, allow_change: bool = False) -> dict[str, float]:
     """The figures of the run's own rows, read anew: valid/… and test/…; DataError where a file is no longer what it was (D27)."""
+    judged = own_parts(predictor, path, allow_change=allow_change)
+    return {f"{name}/{figure}": value for name, parts in judged for figure, value in figures_of(predictor, *parts).items()}
+
+
+Judged = Iterator[tuple[str, tuple[Tensor, Tensor]]]  # a part's name, its scores (N, C) and its target
+
+
+def own_parts(predictor: Predictor, path: str | Path, *, allow_change: bool = False) -> Judged:
+    """The scores of the rows that the run at `path` set apart, read anew, and their target."""
     config = predictor.config
     if config.data.kind == "memory":
         raise ConfigError(
@@ -105,13 +114,8 @@ def evaluate_run(predictor: Predictor, path: str | Path, *, allow_change: bool =
             fix="Name a file: dnnlab evaluate RUN FILE, or pipe them in again: dnnlab evaluate RUN -",
         )
     if isinstance(config.data, Table):
-        judged = _table_parts(predictor, config.data, path, allow_change=allow_change)
-    else:
-        judged = _other_parts(predictor)
-    return {f"{name}/{figure}": value for name, parts in judged for figure, value in figures_of(predictor, *parts).items()}
-
-
-Judged = Iterator[tuple[str, tuple[Tensor, Tensor]]]  # a part's name, its scores (N, C) and its target
+        return _table_parts(predictor, config.data, path, allow_change=allow_change)
+    return _other_parts(predictor)
 
 
 def _table_parts(predictor: Predictor, settings: Table, path: str | Path, *, allow_change: bool) -> Judged:

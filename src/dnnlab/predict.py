@@ -16,7 +16,7 @@ from dnnlab.build.tables import dialect_of
 from dnnlab.config.table import Csv
 from dnnlab.errors import ConfigError, DataError, did_you_mean, shown
 from dnnlab.files import cell, naming, printable
-from dnnlab.predictor import Notes, Predictor
+from dnnlab.predictor import Answering, Notes
 from dnnlab.tables.cells import plain
 from dnnlab.tables.columns import as_words
 from dnnlab.tables.dialect import Dialect
@@ -41,7 +41,7 @@ class Order:
     form: str = "auto"
 
 
-def predict_file(predictor: Predictor, order: Order) -> Notes:
+def predict_file(predictor: Answering, order: Order) -> Notes:
     """Write the answers of all rows of a file; -> what was met on the way."""
     if order.output is not None and order.output.suffix not in OUTPUTS:
         raise ConfigError(
@@ -65,7 +65,7 @@ def _is_read(output: Path, file: str) -> bool:
     return any(not found.standard_input and Path(found.path).exists() and output.samefile(found.path) for found in find(file, "FILE"))
 
 
-def pieces(predictor: Predictor, file: str, form: str = "auto") -> Iterator[tuple[pl.DataFrame, int]]:
+def pieces(predictor: Answering, file: str, form: str = "auto") -> Iterator[tuple[pl.DataFrame, int]]:
     """The rows of a file a piece at a time, each with the number of rows before it; a CSV is read in the dialect of the training rows."""
     settings = predictor.config.data
     dialect = dialect_of(settings) if isinstance(settings, Csv) else Dialect(na_values=predictor.schema.na_values)
@@ -96,14 +96,14 @@ def _worded(words: pl.Series, trained: str) -> pl.Series:
     return whole.fill_null(number).fill_null(words).alias(words.name)
 
 
-def place_in(predictor: Predictor, file: str, before: int) -> Callable[[int], str]:
+def place_in(predictor: Answering, file: str, before: int) -> Callable[[int], str]:
     """Where a row of a piece stands in its file, as a spreadsheet numbers rows."""
     settings = predictor.config.data
     first = before + 1 + (settings.header if isinstance(settings, Csv) else True)
     return lambda row: f"{printable(file)}: row {row + first}"
 
 
-def _answers(predictor: Predictor, order: Order) -> Iterator[pl.DataFrame]:
+def _answers(predictor: Answering, order: Order) -> Iterator[pl.DataFrame]:
     keep = list(dict.fromkeys(order.keep))
     for frame, before in pieces(predictor, order.file, order.form):
         if lacking := [name for name in keep if name not in frame.columns]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import polars as pl
 import torch
@@ -39,6 +39,40 @@ class Notes:
     missing: dict[str, int] = field(default_factory=dict)  # cells by column without a number
     extra: tuple[str, ...] = ()  # columns that nobody asked for
     rows: int = 0
+
+
+class Answering(Protocol):
+    """Whatever answers rows: one network, or several."""
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings."""
+
+    @property
+    def schema(self) -> Schema:
+        """The columns."""
+
+    @property
+    def answer(self) -> Answer:
+        """What scores mean."""
+
+    @property
+    def notes(self) -> Notes:
+        """What was met in later rows."""
+
+    @property
+    def passed_over(self) -> str:
+        """A damaged checkpoint, after the one that answers."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in the order of their codes; empty where the answer is a number."""
+
+    def scores(self, frame: pl.DataFrame, place: Place = ..., *, strict: bool = False) -> Tensor:
+        """Raw scores: (B, C)."""
+
+    def predict(self, table: pl.DataFrame, *, proba: bool = False, place: Place = ..., strict: bool = False) -> pl.DataFrame:
+        """The answer of each row."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,6 +58,8 @@ class RunConfig(Settings):
     """The range of the search."""
     seeds: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Train with so many seeds, from `seed` on, and tell means with their 95 % intervals; null: with one."""
+    ensemble: bool = False
+    """Let all finished jobs of a sweep answer as one, in the folder `ensemble` of the sweep."""
     sweep: Sweep = Sweep()
     """How the jobs of a sweep are done."""
     data: Dataset
@@ -86,5 +88,5 @@ class RunConfig(Settings):
     """What is written."""
 
 
-OF_SWEEP = ("seeds", "sweep")
+OF_SWEEP = ("seeds", "ensemble", "sweep")
 """Settings that say which jobs there are; none of them is part of a job's own."""

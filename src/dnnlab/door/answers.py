@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dnnlab.errors import ConfigError, did_you_mean, shown
 
 if TYPE_CHECKING:
-    from dnnlab.predictor import Predictor
+    from dnnlab.predictor import Answering
 
 FORMS = ("auto", "csv", "parquet", "arrow", "jsonl")
 
@@ -24,12 +24,12 @@ class Opening:
     env: tuple[str, ...] = ()  # variables of the environment that its settings may read
 
 
-def opened(run: Path, opening: Opening) -> Predictor:
-    """The network of a run; that a damaged checkpoint was passed over goes to stderr."""
+def opened(run: Path, opening: Opening) -> Answering:
+    """The network of a run, or those of an ensemble; that a damaged checkpoint was passed over goes to stderr."""
+    from dnnlab.ensemble import open_any
     from dnnlab.files import printable
-    from dnnlab.predictor import load
 
-    predictor = load(run, opening.trusted, fallback=opening.fallback, env=opening.env)
+    predictor = open_any(run, opening.trusted, fallback=opening.fallback, env=opening.env)
     if predictor.passed_over:
         print(f"dnnlab: warning: a damaged checkpoint was passed over: {printable(predictor.passed_over)}", file=sys.stderr)
     return predictor
@@ -62,13 +62,21 @@ def predicted(
 def evaluated(run: Path, file: str, *, strict: bool, as_json: bool, allow_change: bool, form: str, opening: Opening) -> None:
     """Print the figures."""
     _check_form(form)
+    from dnnlab.ensemble import Ensemble, evaluate
     from dnnlab.evaluate import evaluate_file, evaluate_run
     from dnnlab.files import to_json
     from dnnlab.loggers.console import number
     from dnnlab.predict import told
+    from dnnlab.predictor import Predictor
 
     predictor = opened(run, opening)
-    figures = evaluate_file(predictor, file, form=form, strict=strict) if file else evaluate_run(predictor, run, allow_change=allow_change)
+    if file:
+        figures = evaluate_file(predictor, file, form=form, strict=strict)
+    elif isinstance(predictor, Predictor):
+        figures = evaluate_run(predictor, run, allow_change=allow_change)
+    else:
+        assert isinstance(predictor, Ensemble)
+        figures = evaluate(predictor, run, allow_change=allow_change)
     for line in told(predictor.notes):
         print(f"dnnlab: warning: {line}", file=sys.stderr)
     if as_json:

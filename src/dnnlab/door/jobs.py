@@ -33,6 +33,7 @@ class Session:
     arguments: Arguments = field(default_factory=lambda: parse([]))
     folder: Path | None = None  # the run folder, where hydra.run.dir names it
     root: Path = Path("outputs")
+    ensemble: bool = False  # let what a sweep has trained answer as one
     planning: bool = False  # only say how a sweep would be done
     sweep: Path | None = None  # the folder of a sweep that has ended
     jobs: int = 0  # jobs begun
@@ -108,7 +109,7 @@ def _job_of_sweep(config: DictConfig, context: Any) -> None:
 def derived(words: Sequence[str], folder: Path) -> bool:
     """Note a job that differs from one that Hydra composed by plain values only; False where Hydra has to compose it. Composing takes a
     tenth of a second, a value a hundredth."""
-    from dnnlab.door.requests import is_value
+    from dnnlab.door.requests import is_value, of_sweep
 
     base = _session.bases.get(_choices(words))
     if _session.collected is None or base is None:
@@ -117,7 +118,7 @@ def derived(words: Sequence[str], folder: Path) -> bool:
     if made is None:
         return False
     _session.jobs += 1
-    overrides = tuple(word for word in words if not override_key(word).startswith(("sweep.", "hydra.")))
+    overrides = tuple(word for word in words if not of_sweep(word) and not override_key(word).startswith("hydra."))
     asked, _ = _asked(lambda: replace(made, own=tuple(words)), folder)
     _session.collected.append(replace(asked, overrides=overrides))
     return True
@@ -131,8 +132,10 @@ def _choices(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _own(context: Any) -> tuple[str, ...]:
+    from dnnlab.door.requests import of_sweep
+
     words = [str(override) for override in OmegaConf.to_container(context.overrides.task, resolve=False) or ()]
-    return tuple(word for word in words if not override_key(word).startswith("sweep."))
+    return tuple(word for word in words if not of_sweep(word))
 
 
 def _composed(config: DictConfig, context: Any) -> Composed:
@@ -183,9 +186,12 @@ def do_collected(jobs: Sequence[Asked], folder: Path, first: int) -> list[Summar
         raise SystemExit(0)
     from dnnlab import app  # torch comes in here, and not before
     from dnnlab.config.sweep import Sweep
+    from dnnlab.door.requests import of_sweep
 
     settings = next((job.request.config.sweep for job in jobs if job.request is not None), Sweep())
-    space = [word for word in _session.arguments.overrides if not override_key(word).startswith(("sweep.", "hydra."))]
+    _session.ensemble = any(job.request is not None and job.request.config.ensemble for job in jobs)
+    words = _session.arguments.overrides
+    space = [word for word in words if not of_sweep(word) and not override_key(word).startswith("hydra.")]
     ends = app.sweep(folder, jobs, settings, space, _voice(), first=first)
     _leave_where_interrupted(ends)
     return ends

@@ -50,6 +50,15 @@ class Composed:
         return replace(self, config=config)
 
 
+def of_sweep(word: str) -> bool:
+    """Whether an override holds for a sweep as a whole, and for none of its jobs.
+
+    >>> of_sweep("sweep.name=a"), of_sweep("ensemble=true"), of_sweep("seed=1")
+    (True, True, False)
+    """
+    return override_key(word).partition(".")[0] in OF_SWEEP
+
+
 TOP = frozenset(name for name in RunConfig.model_fields if name not in groups())
 
 
@@ -81,7 +90,7 @@ def composed(config: DictConfig, context: Any) -> Composed:
 
 def request_of(made: Composed, arguments: Arguments, *, folder: Path | None, root: Path) -> Request:
     """The request of one run; changes the config. folder: the exact run folder; root: where the run makes one else."""
-    config, own = made.config, [word for word in made.own if not override_key(word).startswith("sweep.")]
+    config, own = made.config, [word for word in made.own if not of_sweep(word)]
     origins = Origins(made.files, (*made.hydra, *made.own))
     name_columns(config)
     resolved = resolve(config, origins)

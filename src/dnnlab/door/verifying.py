@@ -12,8 +12,14 @@ from dnnlab.files import printable, to_json
 
 def verified(run: Path, *, files_only: bool, digest: str, as_json: bool, opening: Opening) -> None:
     """Print the verdict; ArtifactError where something is not as it should be."""
+    from dnnlab.ensemble import is_ensemble, members_of
     from dnnlab.verify import check_digest, verify  # torch comes in here
 
+    if is_ensemble(run):
+        for member, _ in members_of(run):
+            print(f"member {member.name}:")
+            verified(member, files_only=files_only, digest="", as_json=as_json, opening=opening)
+        return
     verdict = verify(run, files_only=files_only, fallback=opening.fallback, trusted=opening.trusted, env=opening.env)
     faults = [*verdict.faults, *([said] if digest and (said := check_digest(verdict, digest)) else [])]
     if as_json:
