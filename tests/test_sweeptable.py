@@ -186,8 +186,12 @@ def test_a_sweep_without_jobs_is_no_error(tmp_path: Path) -> None:
 def test_hundreds_of_jobs(tmp_path: Path) -> None:
     for number in range(300):
         job(tmp_path, number, {"test/accuracy": number / 300}, seed=number)
+    job(tmp_path, 300, {}, status="diverged")
     failed, lines = printed(tmp_path)
-    assert (failed, len(lines)) == (0, 302)
+    assert failed == 1
+    assert [line.split()[0] for line in lines[1:12]] == [str(number) for number in (*range(299, 289, -1), 300)]
+    assert lines[12] == "the best and the failed of 301 jobs; all of them stand in results.csv"
+    assert len(rows(tmp_path)) == 301
 
 
 @pytest.mark.parametrize(("width", "metrics"), [(120, 4), (100, 3), (80, 2)])

@@ -18,7 +18,7 @@ from dnnlab.metrics import HIGHER_IS_BETTER
 from dnnlab.runfolder import SWEEP_TABLE, RunFolder
 
 HEADLINES = ("accuracy", "rmse", "balanced_accuracy", "f1", "roc_auc", "r2", "mae", "loss")  # what people look at first
-MOST = 40  # jobs that have a line on the screen
+MOST, BEST = 40, 10  # jobs that have a line on the screen, and how many of the best where not all have one
 ALIKE = ("name", "config_version")  # follow from other settings
 
 
@@ -50,11 +50,10 @@ def conclude(sweep: Path, console: Console | None = None) -> int:
     console = console or terminal()
     if jobs:
         write_atomic(sweep / SWEEP_TABLE, _csv(jobs))
-        shown = jobs if len(jobs) <= MOST else [job for job in jobs if job.failed][:MOST]
-        if shown:
-            console.print(_fitting(shown, console))
+        shown = jobs if len(jobs) <= MOST else [*leading(jobs), *[job for job in jobs if job.failed][: MOST - BEST]]
+        console.print(_fitting(shown, console))
         if len(shown) < len(jobs):
-            console.print(Text(f"{len(jobs)} jobs; all of them stand in {SWEEP_TABLE}", "dim"))
+            console.print(Text(f"the best and the failed of {len(jobs)} jobs; all of them stand in {SWEEP_TABLE}", "dim"))
     for job in jobs:
         if job.failed:
             console.print(Text(f"job {job.number} {job.status}" + (f": {job.reason}" if job.reason else ""), "red"), soft_wrap=True)
@@ -147,6 +146,14 @@ def best(jobs: Sequence[Job], metric: str) -> float | None:
     if len(values) < 2:
         return None
     return max(values) if HIGHER_IS_BETTER.get(metric.split("/")[-1], False) else min(values)
+
+
+def leading(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that are best in the first metric of the table."""
+    metric = next(iter(headline(jobs)), "")
+    done = [job for job in jobs if not job.failed and job.metrics.get(metric, float("nan")) == job.metrics.get(metric)]
+    sign = -1 if HIGHER_IS_BETTER.get(metric.split("/")[-1], False) else 1
+    return sorted(done, key=lambda job: sign * job.metrics.get(metric, 0.0))[:BEST]
 
 
 def _fitting(jobs: Sequence[Job], console: Console) -> Table:
