@@ -60,12 +60,12 @@ class Size:
 
 
 SIZES = {
-    "xor": Size("XOR, 16 units", ("data=xor",), (16,), 32, 8000, 40, 20),
-    "iris": Size("iris, 16 units, batch 32", ("data=iris",), (16,), 32, 3000, 40, 20),
-    "table32": Size("2000x30, 32-32 units, batch 32", ("data=blobs", "data.rows=2000", "data.features=30"), (32, 32), 32, 100, 29, 15),
-    "digits": Size("digits, 64-64 units, batch 64", ("data=digits",), (64, 64), 64, 100, 6, 4.5),
+    "xor": Size("XOR, 16 units", ("data=xor",), (16,), 32, 20_000, 40, 20),
+    "iris": Size("iris, 16 units, batch 32", ("data=iris",), (16,), 32, 10_000, 40, 20),
+    "table32": Size("2000x30, 32-32 units, batch 32", ("data=blobs", "data.rows=2000", "data.features=30"), (32, 32), 32, 300, 29, 15),
+    "digits": Size("digits, 64-64 units, batch 64", ("data=digits",), (64, 64), 64, 300, 6, 4.5),
     "table128": Size(
-        "20000x50, 128-128 units, batch 256", ("data=blobs", "data.rows=20000", "data.features=50"), (128, 128), 256, 8, 1.3, 1.3
+        "20000x50, 128-128 units, batch 256", ("data=blobs", "data.rows=20000", "data.features=50"), (128, 128), 256, 24, 1.3, 1.3
     ),
 }
 

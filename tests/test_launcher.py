@@ -52,7 +52,7 @@ def test_a_job_made_from_another_is_what_hydra_would_have_composed(
     values: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    whole, made = (_collected(tmp_path, [first, [*values, "experiment=xor"]], monkeypatch) for first in (["data=iris"], ["experiment=xor"]))
+    whole, made = (_collected(tmp_path, [first, [*values, "experiment=xor"]], monkeypatch) for first in (["data=iris"], _same(values)))
     assert made.calls == 1
     assert whole.calls == 2
     one, other = whole.asked[1].request, made.asked[1].request
@@ -60,6 +60,16 @@ def test_a_job_made_from_another_is_what_hydra_would_have_composed(
     assert other is not None
     assert (one.config, one.document, one.written) == (other.config, other.document, other.written)
     assert (one.folder, one.brief, one.argv, whole.asked[1].overrides) == (other.folder, other.brief, other.argv, made.asked[1].overrides)
+
+
+def _same(values: list[str]) -> list[str]:
+    """A job that sets the same settings to what they are by themselves, or to something else that is right."""
+    others = {
+        "optimizer.lr": "0.3", "seed": "1", "regularization.dropout": "0.1", "trainer.epochs": "2", "model.hidden": "[3]", "name": "other",
+        "scheduler.warmup": "0%", "trainer.early_stopping.patience": "9", "optimizer.betas": "[0.5,0.5]", "threads": "1",
+        "trainer.monitor": "train/loss", "metrics.epoch": "[accuracy]",
+    }  # fmt: skip
+    return [*(f"{value.partition('=')[0]}={others[value.partition('=')[0]]}" for value in values), "experiment=xor"]
 
 
 class _Collected:
@@ -98,6 +108,15 @@ def test_what_is_wrong_with_a_job_is_told_as_hydra_tells_it(values: list[str], t
     made = _collected(tmp_path, [["experiment=xor"], ["experiment=xor", *values]], monkeypatch)
     assert made.asked[1].request is None
     assert str(made.asked[1].error).startswith(values[0].partition("=")[0])
+
+
+def test_a_job_that_leaves_a_setting_out_has_its_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = _collected(
+        tmp_path, [["data=iris", "seed=1", "optimizer.lr=0.5"], ["data=iris", "seed=2"], ["data=iris", "seed=3"]], monkeypatch
+    )
+    assert [asked.request.config.optimizer.lr for asked in made.asked] == [0.5, 0.001, 0.001]
+    assert made.calls == 2
 
 
 def test_an_unknown_key_ends_a_sweep_before_a_job_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -414,7 +414,7 @@ def test_a_job_that_is_refused_as_member_trains_by_itself(told: Told, monkeypatc
 @pytest.mark.slow
 def test_processes_do_jobs_and_one_that_dies_is_one_that_fails(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_way", lambda members, shelf, was, say: "processes")
-    monkeypatch.setattr(training, "cores", lambda: 2)
+    monkeypatch.setattr(training, "slots", lambda device: [{}, {}])
     ends = told([{"seed": 0}, {"seed": 1}, {"seed": 2, "optimizer.lr": 3e37}])
     assert [end is not None and end.status for end in ends] == ["finished", "finished", False]
     assert "must stay finite" in told.errors[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -95,10 +94,9 @@ def _job_of_sweep(config: DictConfig, context: Any) -> None:
 
     folder = Path(context.runtime.output_dir)
     if _session.collected is not None:
-        kept = copy.deepcopy(config)
         asked, made = _asked(lambda: _composed(config, context), folder)
         if made is not None:
-            _session.bases[_choices(made.own)] = replace(made, config=kept)
+            _session.bases[_choices(made.own)] = made
         _session.collected.append(replace(asked, overrides=_own(context)))
         return
     asked, _ = _asked(lambda: _composed(config, context), folder)
@@ -114,21 +112,22 @@ def derived(words: Sequence[str], folder: Path) -> bool:
     base = _session.bases.get(_choices(words))
     if _session.collected is None or base is None:
         return False
-    made = base.with_values([word for word in words if is_value(word)])
-    if made is None:
-        return False
+    known = set(base.own)
+    with base.changed([word for word in words if is_value(word) and word not in known]) as made:
+        if made is None:
+            return False
+        asked, _ = _asked(lambda: replace(made, own=tuple(words)), folder)
     _session.jobs += 1
     overrides = tuple(word for word in words if not of_sweep(word) and not override_key(word).startswith("hydra."))
-    asked, _ = _asked(lambda: replace(made, own=tuple(words)), folder)
     _session.collected.append(replace(asked, overrides=overrides))
     return True
 
 
 def _choices(words: Sequence[str]) -> tuple[str, ...]:
-    """What more than values a command line says."""
+    """What a command line says, without the values: jobs that say the same set the same settings."""
     from dnnlab.door.requests import is_value
 
-    return tuple(sorted(word for word in words if not is_value(word)))
+    return tuple(sorted(override_key(word) if is_value(word) else word for word in words))
 
 
 def _own(context: Any) -> tuple[str, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from dnnlab.door.survey import files_in_use, name_columns, plain
 
 @dataclass(frozen=True)
 class Composed:
-    """What Hydra composed, before any reference in it is resolved. Jobs that differ from it in plain values are made from a copy of it."""
+    """What Hydra composed, before any reference in it is resolved. Jobs that differ from it in plain values alone are made from it."""
 
     config: DictConfig
     files: tuple[Used, ...]  # that took part
@@ -36,18 +38,44 @@ class Composed:
     own: tuple[str, ...]  # overrides of ours
     brief: bool  # one job of many
 
-    def with_values(self, words: Sequence[str]) -> Composed | None:
-        """The same with other values; None where a word says more than the value of a setting that is there."""
+    @contextmanager
+    def changed(self, words: Sequence[str]) -> Iterator[Composed | None]:
+        """Within, the config has these other values; None where a word says more than the value of a setting that is there."""
+        before: dict[str, Any] = {}
         try:
-            parsed = OverridesParser.create().parse_overrides(list(words))
-            config = copy.deepcopy(self.config)
-            for override in parsed:
-                if OmegaConf.is_missing(config, override.key_or_group) or not is_value(str(override.input_line)):
-                    return None
-                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-        except (HydraException, OmegaConfBaseException, AttributeError, TypeError, ValueError):
-            return None  # Hydra shall say what is wrong with it
-        return replace(self, config=config)
+            try:
+                for word in words:
+                    key, value = _value(word)
+                    before[key] = copy.deepcopy(_node(self.config, key))
+                    OmegaConf.update(self.config, key, value, merge=True)
+            except (HydraException, OmegaConfBaseException, AttributeError, TypeError, ValueError, KeyError):
+                yield None  # Hydra shall say what is wrong with it
+            else:
+                yield self
+        finally:
+            for key, node in before.items():
+                OmegaConf.update(self.config, key, node, merge=False)
+
+
+@lru_cache(maxsize=10_000)
+def _value(word: str) -> tuple[str, Any]:
+    """Key and value of an override; ValueError where it is more than that."""
+    (override,) = OverridesParser.create().parse_overrides([word])
+    if not is_value(word):
+        raise ValueError(word)
+    return override.key_or_group, override.value()
+
+
+def _node(config: DictConfig, key: str) -> Any:
+    """What stands at a key, references as they are written; KeyError where nothing does."""
+    *path, last = key.split(".")
+    place: Any = config
+    for part in path:
+        place = place._get_node(part)
+    node = place._get_node(last)
+    if node is None or node._is_missing():
+        raise KeyError(key)
+    return node
 
 
 def of_sweep(word: str) -> bool:
@@ -97,7 +125,7 @@ def request_of(made: Composed, arguments: Arguments, *, folder: Path | None, roo
     settings = read(resolved.mapping, origin=origins, references=resolved.shown)
     with open_dict(config):
         for key in OF_SWEEP:
-            del config[key]
+            config.pop(key, None)
     return Request(
         config=settings,
         written=OmegaConf.to_yaml(config),

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import final
 
+from dnnlab.build.device import find_device
 from dnnlab.build.rows import Shelf
 from dnnlab.config.request import Request
 from dnnlab.config.sweep import Halving as Settings
@@ -21,7 +22,7 @@ from dnnlab.runfolder import RunFolder, has_begun
 from dnnlab.running import result_line
 from dnnlab.stack import Member, Pruning, Told, alike, assemble_members, pieces, run_stack, stack_threads
 from dnnlab.sweep.grouping import groups
-from dnnlab.sweep.ways import cores, estimate, pays
+from dnnlab.sweep.ways import estimate, pays, slots
 from dnnlab.sweep.workers import train_in_processes
 
 log = logging.getLogger(__name__)
@@ -65,9 +66,9 @@ def _singles(requests: Mapping[int, Request], begun: Collection[int], heard: _He
         number = next(iter(left))
         _alone({number: left.pop(number)}, begun, heard, train)
         silent = {key: request for key, request in left.items() if not request.config.lr_find}
-        if len(silent) > 1 and not heard.stops() and pays(heard.seconds, len(silent)):
-            say(f"{len(silent)} jobs in {min(cores(), len(silent))} processes: {ranges(list(silent))}")
-            train_in_processes(silent, frozenset(begun), _aloud(heard, say), [{}] * cores())
+        places = _slots(silent.values())
+        if len(silent) > 1 and not heard.stops() and pays(heard.seconds, len(silent), len(places)):
+            _in_processes(silent, begun, heard, say, places)
             left = {key: request for key, request in left.items() if key not in silent}
 
 
@@ -100,13 +101,24 @@ def _together(
                 if number in earlier:
                     earlier.pop(number).folder.close()
             if way == "processes":
-                say(f"{len(members)} jobs in {min(cores(), len(members))} processes: {ranges(numbers)}")
-                train_in_processes(own, frozenset(begun), _aloud(heard, say), [{}] * cores())
+                _in_processes(own, begun, heard, say, _slots(own.values()))
             else:
                 _alone(own, begun, heard, train)
     finally:
         for left in earlier.values():
             left.folder.close()
+
+
+def _slots(requests: Collection[Request]) -> list[dict[str, str]]:
+    """One process at a time on each core, or each GPU, of the first job's device."""
+    return next((slots(find_device(request.config.device)) for request in requests), [])
+
+
+def _in_processes(
+    requests: Mapping[int, Request], begun: Collection[int], heard: _Heard, say: Callable[[str], None], places: list[dict[str, str]]
+) -> None:
+    say(f"{len(requests)} jobs in {min(len(places), len(requests))} processes: {ranges(list(requests))}")
+    train_in_processes(requests, frozenset(begun), _aloud(heard, say), places)
 
 
 def _pruning(asked: Settings, jobs: Sequence[int], epochs: int) -> Pruning | None:

@@ -11,7 +11,7 @@ from time import perf_counter
 import torch
 
 from dnnlab.assembly import Parts, assemble
-from dnnlab.build.device import threads
+from dnnlab.build.device import find_device, threads
 from dnnlab.build.rows import Shelf
 from dnnlab.config.request import Request
 from dnnlab.population.batches import StackedBatches
@@ -55,13 +55,26 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def pays(seconds: float, count: int) -> bool:
-    """Whether processes of their own pay for so many jobs that take so many seconds each.
+def slots(device: torch.device) -> list[dict[str, str]]:
+    """What each process at a time has in its environment: one for every core, or for every GPU that can be seen.
 
-    >>> pays(0.1, 4), cores() < 2 or pays(60.0, 4)
-    (False, True)
+    >>> len(slots(torch.device("cpu"))) == cores(), slots(torch.device("cuda:1"))
+    (True, [{}])
     """
-    some = min(cores(), count)
+    if device.type == "cpu":
+        return [{} for _ in range(cores())]
+    count = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 1
+    seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name] or [str(number) for number in range(count)]
+    return [{"CUDA_VISIBLE_DEVICES": name} for name in seen[:count]] if count > 1 else [{}]
+
+
+def pays(seconds: float, count: int, some: int) -> bool:
+    """Whether `some` processes of their own pay for so many jobs that take so many seconds each.
+
+    >>> pays(0.1, 4, some=2), pays(60.0, 4, some=2), pays(60.0, 4, some=1)
+    (False, True, False)
+    """
+    some = min(some, count)
     return some > 1 and START + seconds * -(-count // some) < seconds * count
 
 
@@ -76,7 +89,7 @@ def estimate(requests: Sequence[Request], shelf: Shelf, stack_threads: int) -> E
         single = alone if first.ingredients.threads == 1 else _of_solo(first)
     with threads(stack_threads):
         together = _of_stack(trial)
-    count, some = len(requests), min(cores(), len(requests))
+    count, some = len(requests), min(len(slots(find_device(first.config.device))), len(requests))
     waves = -(-count // some)
     return Estimate(steps * together, steps * count * alone, START + steps * waves * single if some > 1 else float("inf"))
 
