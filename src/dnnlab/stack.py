@@ -125,19 +125,20 @@ def run_stack(members: Sequence[Member], told: Told, pruning: Pruning | None = N
     ValueError where the members cannot be one stack; nothing is written then.
     """
     first = members[0].parts
-    members = [replace(member, parts=_on_threads(member.parts, len(members))) for member in members]
+    count = stack_threads(first, len(members))
+    members = [replace(member, parts=_on_threads(member.parts, count)) for member in members]
     trainer = StackedTrainer(
         [member.parts.trainer for member in members],
         [member.parts.learner for member in members],
         StackedMeasure([member.parts for member in members]),
         health_due=partial(health_due, first.config.logger),
     )
-    with threads(members[0].parts.ingredients.threads):
+    with threads(count):
         _Stack(members, trainer, told, pruning).run()
 
 
 def _on_threads(parts: Parts, count: int) -> Parts:
-    return replace(parts, ingredients=replace(parts.ingredients, threads=stack_threads(parts, count), stacked=True))
+    return replace(parts, ingredients=replace(parts.ingredients, threads=count, stacked=True))
 
 
 @final
@@ -226,7 +227,7 @@ class _Stack:
             if epoch not in rungs:
                 continue
             own = [number for number, theirs in pruning.brackets.items() if theirs == bracket]
-            values = {place: run.tally.best.value for place, run in self._runs.items() if self._members[place].number in own}
+            values = {place: run.tally.best.seen for place, run in self._runs.items() if self._members[place].number in own}
             going = survivors(values, plan.keep(len(own), bracket, rung=rungs.index(epoch)), self._members[0].parts.figures.mode)
             for place in [place for place in values if place not in going]:
                 self._runs[place].tally.reason = f"{PRUNED}{epoch}: {len(going)} of {len(values)} jobs went on"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isnan
+from math import inf, isnan, nan
 
 from dnnlab.records import Epoch
 
@@ -24,6 +24,11 @@ class Best:
     epoch: int = 0  # 0: nothing seen yet
     waited: int = 0  # validations since the best
     nans: int = 0  # validations whose value was not a number
+
+    @property
+    def seen(self) -> float:
+        """The best value; NaN where none was a number."""
+        return self.value if self.epoch else nan
 
     def improves(self, value: float) -> bool:
         """Whether a value is better than the best so far."""
