@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dnnlab.config.reader import kinds_in, read
@@ -123,12 +123,9 @@ def request_of(made: Composed, arguments: Arguments, *, folder: Path | None, roo
     name_columns(config)
     resolved = resolve(config, origins)
     settings = read(resolved.mapping, origin=origins, references=resolved.shown)
-    with open_dict(config):
-        for key in OF_SWEEP:
-            config.pop(key, None)
     return Request(
         config=settings,
-        written=OmegaConf.to_yaml(config),
+        written=OmegaConf.to_yaml(OmegaConf.masked_copy(config, [str(key) for key in config if key not in OF_SWEEP])),
         document=resolved.keep_references(settings.model_dump(mode="json", exclude=set(OF_SWEEP))),
         folder=folder,
         root=root,

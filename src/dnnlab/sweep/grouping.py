@@ -18,7 +18,7 @@ MAY_DIFFER = (
     "regularization.l2", "regularization.dropout", "regularization.input_dropout", "regularization.input_noise",
     "regularization.max_norm", "regularization.clip_norm", "regularization.clip_value", "regularization.sparsity", "trainer.ema",
     "trainer.early_stopping", "trainer.stop_at", "trainer.restore_best", "trainer.gradient_limit", "logger.tensorboard",
-    "logger.progress", "logger.pictures",
+    "logger.progress", "logger.pictures", "seeds", "ensemble", "sweep",
 )  # fmt: skip
 """Settings, and whole groups of them, that the members of one stack need not share."""
 
