@@ -36,8 +36,8 @@ class Trained:
         for event in self.trainer:
             if isinstance(event, Border):
                 self.lost |= event.lost
-                for place, member in enumerate(event.members):
-                    self.records[member].append(event.of(place))
+                for member in event.members:
+                    self.records[member].append(event.of(member))
 
 
 def alone(changes: Changes, base: Changes | None = None) -> tuple[Parts, list[Epoch]]:

@@ -387,16 +387,16 @@ def test_s11_a_full_disk_ends_a_sweep_and_leaves_it_resumable(told: Told, monkey
 def test_a_signal_ends_every_member_with_its_state_kept(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     from dnnlab.running import Running
 
-    hear = Running.hear
+    log = Running.log
 
     def asked(self: Running, record: Any) -> None:
-        hear(self, record)
+        log(self, record)
         if record.epoch == 3:
             os.kill(os.getpid(), SIGTERM) if self.request.config.seed == 1 else None
 
     changes = [{"seed": seed, "trainer.epochs": 50} for seed in range(2)]
     with monkeypatch.context() as patch:
-        patch.setattr(Running, "hear", asked)
+        patch.setattr(Running, "log", asked)
         ends = told(changes, name="signal")
     assert [end is not None and end.exit_code for end in ends] == [143, 143]
     assert [end is not None and end.status for end in told(changes, name="signal")] == ["finished"] * 2

@@ -131,22 +131,23 @@ class StackedMeasure:
     def __init__(self, parts: Sequence[Parts]) -> None:
         """parts: of all members, by their numbers."""
         self._parts = parts
-        self._rows: tuple[tuple[int, ...], dict[str, tuple[Tensor, Tensor]]] = ((), {})
+        self._there: tuple[int, ...] = ()
+        self._answers: list[Answer] = []
+        self._rows: dict[str, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, population: Population, members: Sequence[int]) -> dict[str, list[float]]:
         """members: those that the population is of."""
-        there, rows = self._rows
-        if there != tuple(members):
-            rows = self._stacked([self._parts[member] for member in members])
-            self._rows = tuple(members), rows
-        answers, figures = [self._parts[member].answer for member in members], self._parts[0].figures
+        if self._there != members:
+            own = [self._parts[member] for member in members]
+            self._there, self._answers, self._rows = tuple(members), [parts.answer for parts in own], self._stacked(own)
+        figures = self._parts[0].figures
         told: dict[str, list[float]] = {}
-        for name, (x, target) in rows.items():
+        for name, (x, target) in self._rows.items():
             names = figures.epoch if name == "valid" else figures.train
             with torch.inference_mode():
-                parts = [population.scores(part) for part in torch.split(x, SCORED, -2)]
-                scores = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-            found = metrics.evaluate_each(scores, target, population.loss.mean, answers, names)
+                whole = x.shape[-2] <= SCORED
+                scores = population.scores(x) if whole else torch.cat([population.scores(part) for part in torch.split(x, SCORED, -2)], 1)
+            found = metrics.evaluate_each(scores, target, population.loss.mean, self._answers, names)
             told |= {f"{name}/{figure}": values for figure, values in found.items() if name == "valid" or figure != "loss"}
         return told
 

@@ -46,6 +46,9 @@ class Batches:
 
     def __call__(self, order: Tensor | None, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches from number `start` on. order: (N,) of row numbers on the device; None: as the rows stand."""
+        if order is None and self.count == 1:
+            yield self.x[: self.used], self.y[: self.used]
+            return
         if order is None:
             yield from zip(*(torch.split(whole[start * self.size : self.used], self.size) for whole in (self.x, self.y)), strict=True)
             return

@@ -14,6 +14,7 @@ from dnnlab.assembly import Parts
 from dnnlab.build.rows import Rows
 from dnnlab.config.base import Often
 from dnnlab.exactness import environment
+from dnnlab.records import Epoch
 from dnnlab.runfolder import Generation, RunFolder
 from dnnlab.tally import Tally
 
@@ -55,7 +56,7 @@ class Checkpoints:
         self.learner = parts.learner
         self.trainer = parts.trainer
         self.best: dict[str, Tensor] | None = None
-        self._about_best: Callable[[], dict[str, Any]] = dict
+        self._about_best: dict[str, Any] = {}
         self._parts = parts
         self._settings = settings
         self._environment = environment(parts.ingredients.threads, str(parts.ingredients.device), stacked=parts.ingredients.stacked)
@@ -68,20 +69,14 @@ class Checkpoints:
         """How long the run has been going, with what earlier processes took."""
         return monotonic() - self._began
 
-    def keep_best(self, about: Mapping[str, Any]) -> None:
-        """The weights are the best so far; `about` says by which figure."""
-        self.best = self.learner.weights()
-        self.mark_best(lambda: about)
-
-    def mark_best(self, about: Callable[[], Mapping[str, Any]]) -> None:
-        """Note by which figure the weights are the best so far, where somebody else keeps them."""
-        step = self.trainer.position.step
-        self._about_best = lambda: {**about(), "step": step}
+    def keep_best(self, record: Epoch, weights: dict[str, Tensor] | None = None) -> None:
+        """The weights are the best so far, by this record. weights: where somebody else keeps them, live."""
+        self.best = self.learner.weights() if weights is None else weights
+        self._about_best = {"epoch": record.epoch, "metrics": dict(record.metrics), "step": record.step}
 
     def take_over(self, generation: Generation, best: dict[str, Tensor] | None) -> None:
         """Go on from a generation, which need not be written again."""
-        about = generation.document["facts"]["best"]
-        self.best, self._about_best = best, lambda: about
+        self.best, self._about_best = best, dict(generation.document["facts"]["best"])
         self._written = generation.step
 
     def write(self, tally: Tally) -> float:
@@ -93,7 +88,7 @@ class Checkpoints:
                 "learner": self.learner.facts(),
                 "trainer": self.trainer.facts(),
                 "tally": tally.facts(),
-                "best": self._about_best(),
+                "best": self._about_best,
                 "seconds": self.seconds,
                 "rows": self._rows_digest(),
                 "threads": {"run": self._parts.ingredients.threads, "machine": self._parts.ingredients.machine_threads},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from shlex import quote
@@ -66,9 +66,8 @@ class Running:
         if earlier is not None:
             take_over(parts, earlier, self.checkpoints, self.tally)
             _tell_continued(request, earlier, inexact)
-        self._stopper = Stopper(settings.early_stopping.patience, settings.stop_at.metric, settings.stop_at.value, figures.stop_mode)
+        self.stopper = Stopper(settings.early_stopping.patience, settings.stop_at.metric, settings.stop_at.value, figures.stop_mode)
         self._loggers = _loggers(request, parts, folder, self.tally)
-        self._unheard: Callable[[], Epoch] | None = None
 
     @property
     def is_done(self) -> bool:
@@ -93,53 +92,36 @@ class Running:
 
     def hear(self, record: Epoch) -> None:
         """Tell the loggers of a record and count it; keep the state if it is the best so far, and see whether it is time to stop."""
-        self._unheard = None
-        for logger in self._loggers:
-            logger.epoch(record)
-        tally = self.tally
-        tally.last = record
-        if due(record.epoch, self.parts.config.logger.every):
-            tally.records.append(record)
+        self.log(record)
         value = record.metrics.get(self.parts.figures.monitor)
         if value is not None:
-            if tally.best.improves(value):
-                self.checkpoints.keep_best({"epoch": record.epoch, "metrics": dict(record.metrics)})
-            tally.best = tally.best.after(value, record.epoch)
-            tally.reason = self._stopper.reason(record, tally.best)
+            best = self.tally.best
+            if best.improves(value):
+                self.checkpoints.keep_best(record)
+            self.judge(record, best.after(value, record.epoch))
 
-    def glance(self, epoch: int, value: float, record: Callable[[], Epoch]) -> bool:
-        """As `hear`, of a record that is not due to be logged: it is only made where something comes of it. value: of the monitor.
+    def log(self, record: Epoch) -> None:
+        """Tell the loggers of a record, and keep it where it is due."""
+        for logger in self._loggers:
+            logger.epoch(record)
+        self.tally.last = record
+        if due(record.epoch, self.parts.config.logger.every):
+            self.tally.records.append(record)
 
-        -> whether the state is the best so far, and the caller is to keep it.
-        """
-        tally = self.tally
-        if self._stopper.may_stop(tally.best):
-            self.hear(record())
-            return False
-        better = tally.best.improves(value)
-        if better:
-            self.checkpoints.mark_best(lambda: {"epoch": epoch, "metrics": dict(record().metrics)})
-        tally.best = tally.best.after(value, epoch)
-        self._unheard = record
-        return better
-
-    def catch_up(self) -> None:
-        """Hear what was only glanced at last."""
-        if self._unheard is not None:
-            self.tally.last = self._unheard()
-            for logger in self._loggers:
-                logger.epoch(self.tally.last)
-            self._unheard = None
+    def judge(self, record: Epoch, best: Best) -> None:
+        """Count a validation, and see whether it is time to stop. best: with this record."""
+        self.tally.best = best
+        self.tally.reason = self.stopper.reason(record, best)
 
     def diverged(self, error: DivergedError) -> Outcome:
         """What is left when training did not stay finite: the best state, or the last finite one."""
         if self.checkpoints.best is None:
-            self.checkpoints.keep_best({"epoch": self.parts.trainer.position.epoch, "metrics": {}})
+            place = self.parts.trainer.position
+            self.checkpoints.keep_best(Epoch(place.epoch, place.step, False, {}))
         return Outcome("diverged", error=error)
 
     def conclude(self, outcome: Outcome) -> Summary:
         """Keep the last state, measure the best, tell the loggers, and close the folder."""
-        self.catch_up()
         self.checkpoints.write(self.tally)
         if outcome.status == "interrupted":
             summary = self._interrupted(outcome)

@@ -8,9 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import final
 
-import torch
-from torch import Tensor
-
 from dnnlab.assembly import Parts, StackedMeasure, assemble
 from dnnlab.build.device import thread_count, threads
 from dnnlab.build.rows import Shelf
@@ -21,7 +18,6 @@ from dnnlab.errors import DnnlabError
 from dnnlab.halving import Halving, survivors
 from dnnlab.limits import free_memory
 from dnnlab.loggers.cadence import due
-from dnnlab.population import FLAT, Population
 from dnnlab.population.batches import JOINT
 from dnnlab.population.trainer import Border, StackedTrainer
 from dnnlab.preflight import rehearse
@@ -32,6 +28,7 @@ from dnnlab.runlog import logged
 from dnnlab.running import PRUNED, Outcome, Running, open_folder, show
 from dnnlab.seeding import CHUNK
 from dnnlab.signals import interruptible
+from dnnlab.standings import Standings
 
 log = logging.getLogger(__name__)
 
@@ -150,9 +147,9 @@ class _Stack:
         self._members = members
         self._trainer = trainer
         self._told = told
-        self._best = _BestStates(len(members))
-        self._lent: set[int] = set()  # places whose best states stand there
         self._runs: dict[int, Running] = {}  # those that have not ended, by their place among the members
+        self._latest: Border | None = None
+        self._untold: set[int] = set()  # places that have not been told of it
 
     def run(self) -> None:
         """Begin all, train, and conclude each when its time has come."""
@@ -173,6 +170,11 @@ class _Stack:
         for place in [place for place, running in self._runs.items() if running.is_done]:
             self._conclude(place, Outcome("pruned") if self._runs[place].pruned else Outcome())
         self._trainer.keep(sorted(self._runs))  # with the states that they have taken over
+        if self._runs:
+            going = {place: self._runs[place] for place in self._trainer.members}
+            patience = [running.stopper.patience for running in going.values()]
+            self._standings = Standings({place: running.tally.best for place, running in going.items()}, patience)
+        self._asking = {place: running.stopper for place, running in self._runs.items() if running.stopper.metric is not None}
 
     def _train(self) -> None:
         """Borders are told to each member; between them the states of all are kept at once, so that they can go on together."""
@@ -184,40 +186,61 @@ class _Stack:
                 if isinstance(event, Border):
                     self._hear(event)
                 if self._runs and timetable.is_due(trainer.position.step):
-                    for running in self._runs.values():
-                        running.catch_up()
+                    for place in self._runs:
+                        self._catch_up(place)
                     cost = sum(running.checkpoints.write(running.tally) for running in self._runs.values())
                     timetable.plan(trainer.position.step, cost)
         for place, running in list(self._runs.items()):
-            self._conclude(place, Outcome("interrupted", caught[0]) if caught and not running.is_done else Outcome())
+            self._leave(place, Outcome("interrupted", caught[0]) if caught and not running.is_done else Outcome())
 
     def _hear(self, border: Border) -> None:
-        """Tell each member its record; who diverged or has reached its end leaves the stack."""
+        """Judge all members at once, and tell those that have to know; who diverged or has reached its end leaves the stack."""
         for place, error in border.lost.items():
+            self._catch_up(place)
             self._conclude(place, self._runs[place].diverged(error))
-        values = border.metrics.get(self._members[0].parts.figures.monitor)
-        is_due = due(border.epoch, self._members[0].parts.config.logger.every)
-        better: list[tuple[int, int]] = []
-        for column, place in enumerate(border.members):
-            running = self._runs[place]
-            record = partial(border.of, column, running.absent)
-            if is_due or values is None:
-                self._lent.discard(place)  # it keeps the best state by itself
-                running.hear(record())
-            elif running.glance(border.epoch, values[column], record):
-                better.append((column, place))
-        if better:
-            self._best.keep(self._trainer.population, better)
-            for _, place in better:
-                running = self._runs[place]
-                running.checkpoints.best = running.checkpoints.best if place in self._lent else self._best.of(place, running)
-                self._lent.add(place)
-        for place in border.members:
+        self._stay()
+        if not border.members:
+            return
+        first = self._members[0].parts
+        self._latest, self._untold = border, set(border.members)
+        judged = first.figures.monitor in border.metrics
+        if judged:
+            self._standings.see(border, self._trainer.population)
+        for place in border.members if due(border.epoch, first.config.logger.every) else self._ending(border) if judged else ():
+            self._tell(place)
             if self._runs[place].tally.reason:
-                self._conclude(place, Outcome())
+                self._leave(place, Outcome())
         if self._pruning is not None and border.ends_epoch:
             self._prune(self._pruning, border.epoch)
         self._stay()
+
+    def _ending(self, border: Border) -> list[int]:
+        """The members that end at this border, whose records nobody else wants."""
+        over = set(self._standings.over())
+        for place, stopper in self._asking.items():
+            values = border.metrics.get(stopper.metric or "")
+            if values is not None and place in self._runs and stopper.reached(values[border.columns[place]]):
+                over.add(place)
+        return sorted(over)
+
+    def _tell(self, place: int) -> None:
+        """Tell a member the latest record, if it has not been told."""
+        if self._latest is None or place not in self._untold:
+            return
+        self._untold.discard(place)
+        running = self._runs[place]
+        record = self._latest.of(place, running.absent)
+        running.log(record)
+        if running.parts.figures.monitor in record.metrics:
+            running.judge(record, self._standings.best(place))
+
+    def _catch_up(self, place: int) -> None:
+        """Bring a member to where it would be by itself: its latest record told, its best state with it."""
+        self._tell(place)
+        running = self._runs[place]
+        border = self._standings.border(place)
+        if border is not None:
+            running.checkpoints.keep_best(border.of(place, running.absent), self._standings.state(place, running.parts.learner.flat))
 
     def _prune(self, pruning: Pruning, epoch: int) -> None:
         """At a rung only the best of a bracket go on."""
@@ -226,16 +249,26 @@ class _Stack:
             rungs = plan.rungs(bracket)
             if epoch not in rungs:
                 continue
+            for place in list(self._runs):
+                self._tell(place)
             own = [number for number, theirs in pruning.brackets.items() if theirs == bracket]
             values = {place: run.tally.best.seen for place, run in self._runs.items() if self._members[place].number in own}
             going = survivors(values, plan.keep(len(own), bracket, rung=rungs.index(epoch)), self._members[0].parts.figures.mode)
             for place in [place for place in values if place not in going]:
                 self._runs[place].tally.reason = f"{PRUNED}{epoch}: {len(going)} of {len(values)} jobs went on"
-                self._conclude(place, Outcome("pruned"))
+                self._leave(place, Outcome("pruned"))
 
     def _stay(self) -> None:
-        if len(self._runs) < len(self._trainer.members):
-            self._trainer.keep(sorted(self._runs))
+        """Let the stack go on with those that have not ended."""
+        there = sorted(self._runs)
+        if there and len(there) < self._standings.count:
+            self._standings.keep(there)
+        if len(there) < len(self._trainer.members):
+            self._trainer.keep(there)
+
+    def _leave(self, place: int, outcome: Outcome) -> None:
+        self._catch_up(place)
+        self._conclude(place, outcome)
 
     def _conclude(self, place: int, outcome: Outcome) -> None:
         running = self._runs[place]
@@ -256,27 +289,3 @@ def _begun(member: Member) -> Running:
     except BaseException as error:
         tell_end(folder, error)
         raise
-
-
-@final
-class _BestStates:
-    """The best states of all members as rows of a few tensors: one copy keeps those of all members that became better."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._rows: dict[str, Tensor] = {}
-
-    def keep(self, population: Population, better: Sequence[tuple[int, int]]) -> None:
-        """better: the columns of the population, and the rows where their states are kept."""
-        columns, places = (torch.tensor(numbers) for numbers in zip(*better, strict=True))
-        for name, source in population.weights().items():
-            if name not in self._rows:
-                self._rows[name] = source.new_empty(self._count, *source.shape[1:])
-            self._rows[name][places] = source[columns]
-
-    def of(self, place: int, running: Running) -> dict[str, Tensor]:
-        """The state of one member by name, live."""
-        flat = running.parts.learner.flat
-        row = self._rows[FLAT][place, : len(flat.data)]
-        kept = {name: rows[place] for name, rows in self._rows.items() if name != FLAT}
-        return {name: flat.view(name, row) for name in flat.shapes} | kept

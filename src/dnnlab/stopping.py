@@ -56,9 +56,9 @@ class Stopper:
     value: float = 0.0
     mode: str = "max"
 
-    def may_stop(self, best: Best) -> bool:
-        """Whether a validation without improvement could be the last one."""
-        return self.metric is not None or (self.patience is not None and best.waited + 1 >= self.patience)
+    def reached(self, value: float | None) -> bool:
+        """Whether the metric has the value that was asked for."""
+        return value is not None and (value >= self.value if self.mode == "max" else value <= self.value)
 
     def reason(self, record: Epoch, best: Best) -> str:
         """Why training is to stop after this record, or ''.
@@ -70,6 +70,6 @@ class Stopper:
             seen = f"its best was {best.value:.6g} in epoch {best.epoch}" if best.epoch else "it was never a number"
             return f"{best.monitor} has not improved for {best.waited} validations; {seen}"
         reached = record.metrics.get(self.metric) if self.metric is not None else None
-        if reached is not None and (reached >= self.value if self.mode == "max" else reached <= self.value):
+        if self.reached(reached):
             return f"{self.metric} reached {reached:.6g} ({self.value:g} was asked for)"
         return ""

@@ -32,7 +32,7 @@ FLOORS = {
     # runs
     "assembly": 5.0, "checkpoints": 5.2, "loggers": 5.0, "plots": 5.0, "description": 5.3, "signals": 5.0,
     "continuing": 5.5, "pictures": 5.3, "preflight": 5.3,
-    "find_rate": 5.6, "running": 5.6, "run": 5.7, "crossval": 5.8, "stack": 5.8, "resume": 5.9, "sweep": 5.95,
+    "find_rate": 5.6, "running": 5.6, "run": 5.7, "standings": 5.7, "crossval": 5.8, "stack": 5.8, "resume": 5.9, "sweep": 5.95,
     # afterwards
     "predictor": 6.0, "sweeptable": 6.0, "compare": 6.3, "predict": 6.3, "evaluate": 6.6, "ensemble": 6.7, "verify": 6.8,
     # doors

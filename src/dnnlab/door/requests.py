@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from dnnlab.config.reader import kinds_in, read
@@ -125,7 +125,7 @@ def request_of(made: Composed, arguments: Arguments, *, folder: Path | None, roo
     settings = read(resolved.mapping, origin=origins, references=resolved.shown)
     return Request(
         config=settings,
-        written=OmegaConf.to_yaml(OmegaConf.masked_copy(config, [str(key) for key in config if key not in OF_SWEEP])),
+        written=_written(config),
         document=resolved.keep_references(settings.model_dump(mode="json", exclude=set(OF_SWEEP))),
         folder=folder,
         root=root,
@@ -138,3 +138,12 @@ def request_of(made: Composed, arguments: Arguments, *, folder: Path | None, roo
 def typed(overrides: Any) -> list[str]:
     """Overrides as they were typed: reading them from Hydra's config one by one would resolve the references in them."""
     return [str(override) for override in OmegaConf.to_container(overrides, resolve=False) or ()]
+
+
+def _written(config: DictConfig) -> str:
+    """As YAML, without what holds for a sweep as a whole."""
+    with open_dict(config):  # a copy without it takes ten times as long
+        aside = {key: config.pop(key) for key in OF_SWEEP if key in config}
+        text: str = OmegaConf.to_yaml(config)
+        config.update(aside)
+    return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from math import inf
 from time import monotonic, perf_counter
@@ -36,8 +37,14 @@ class Border:
     seconds: float  # of a member: its share of the stack's
     lost: Mapping[int, DivergedError] = field(default_factory=dict)  # members that diverged before this border
 
-    def of(self, place: int, absent: frozenset[str] = frozenset()) -> Epoch:
-        """The record of the member at a place of the stack; absent: metrics that it does not have."""
+    @cached_property
+    def columns(self) -> dict[int, int]:
+        """Where each member's figures stand."""
+        return {member: column for column, member in enumerate(self.members)}
+
+    def of(self, member: int, absent: frozenset[str] = frozenset()) -> Epoch:
+        """The record of a member; absent: metrics that it does not have."""
+        place = self.columns[member]
         metrics = {name: values[place] for name, values in self.metrics.items() if name not in absent}
         health = {name: values[place] for name, values in self.health.items()}
         return Epoch(self.epoch, self.step, self.ends_epoch, metrics, health, self.seconds)
@@ -95,7 +102,8 @@ class StackedTrainer:
         orders: dict[tuple[object, ...], int] = {}
         self._orders = [orders.setdefault(_order_key(trainer), place) for place, trainer in enumerate(self._now)]
         self._steady = all(trainer.course.schedule is always for trainer in self._now)
-        self._rates: tuple[int, list[float], Tensor] | None = None
+        self._plateaus = any(trainer.plateau is not None for trainer in self._now)
+        self._rates: tuple[list[float], Tensor] | None = None
 
     def __iter__(self) -> Iterator[Border | Pause]:
         """One record for each border, and a pause between two of them where one was asked for; after `stop` it ends at the next step."""
@@ -128,15 +136,12 @@ class StackedTrainer:
     def _rates_at(self, step: int) -> Tensor:
         """The learning rates of a step, (K, 1) of float64; one tensor as long as they stay the same."""
         known = self._rates
-        if known is not None and self._steady and known[0] == self.position.epoch:
-            return known[2]
+        if known is not None and self._steady:
+            return known[1]
         values = [trainer.rate(step) for trainer in self._now]
-        if known is None or known[1] != values:
-            column = torch.tensor(values, dtype=torch.float64, device=self._losses.device).unsqueeze(1)
-            self._rates = (self.position.epoch, values, column)
-            return column
-        self._rates = (self.position.epoch, values, known[2])
-        return known[2]
+        if known is None or known[0] != values:
+            known = self._rates = (values, torch.tensor(values, dtype=torch.float64, device=self._losses.device).unsqueeze(1))
+        return known[1]
 
     @torch.no_grad()
     def _walk(self, border: int) -> dict[str, Tensor]:
@@ -216,13 +221,17 @@ class StackedTrainer:
         ends = place.batch == self._batches.count
         if self._now[0].validates(ends):
             metrics |= self._measure(self.population, self.members)
-            for number, trainer in enumerate(self._now):
-                if trainer.plateau is not None:
-                    trainer.plateau = trainer.plateau.after(metrics[trainer.course.monitor][number])
-            self._rates = None if any(trainer.plateau is not None for trainer in self._now) else self._rates
+            if self._plateaus:
+                self._see_plateaus(metrics)
         self._go_to(Position(place.epoch + 1, 0, place.step, 0) if ends else replace(place, recorded=place.batch))
         share = seconds / len(members)
         return Border(place.epoch + 1, place.step, ends, self.members, metrics, figures, share, lost)
+
+    def _see_plateaus(self, metrics: Figures) -> None:
+        for number, trainer in enumerate(self._now):
+            if trainer.plateau is not None:
+                trainer.plateau = trainer.plateau.after(metrics[trainer.course.monitor][number])
+        self._rates = None
 
 
 def _order_key(trainer: Trainer) -> tuple[object, ...]:
